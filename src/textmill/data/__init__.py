@@ -1,0 +1,1 @@
+"""From a source to batches: rows, checks, splits, tokens, batches."""

@@ -1,0 +1,60 @@
+"""The few exceptions that users meet.
+
+Inside, code raises one of these; the command line prints each problem as one line and exits with
+``exit_status``. From Python they are ordinary exceptions.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class TextmillError(Exception):
+    """The work failed for a reason that the user can do something about.
+
+    Args:
+        what: What went wrong.
+        where: The file, row, key or folder concerned, if there is one.
+        hint: The next step, as an instruction.
+    """
+
+    exit_status = 1
+
+    def __init__(self, what: str, *, where: str | None = None, hint: str | None = None) -> None:
+        self.problems: tuple[str, ...] = (one_line(what, where=where, hint=hint),)
+        super().__init__(self.problems[0])
+
+
+class InputError(TextmillError):
+    """The input was wrong: a key, a file, a row, a folder."""
+
+    exit_status = 2
+
+    @classmethod
+    def all_of(cls, problems: Iterable[InputError]) -> InputError:
+        """One error that tells several problems at once."""
+        lines = tuple(line for problem in problems for line in problem.problems)
+        error = cls("\n".join(lines))
+        error.problems = lines
+        return error
+
+
+class MachineError(TextmillError):
+    """The machine failed: a full disk, a folder that can't be written, a network that is away."""
+
+
+def one_line(what: str, *, where: str | None = None, hint: str | None = None) -> str:
+    """Joins the three parts of a message: ``WHAT, in WHERE: NEXT STEP``."""
+    message = what if where is None else f"{what}, in {where}"
+    message = message if hint is None else f"{message}: {hint}"
+    return " ".join(message.split())
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """A hint for an unknown name: the nearest known ones, or else all of them."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=3)
+    if near:
+        return f"did you mean {' or '.join(near)}?"
+    return f"choose one of {', '.join(names)}"
