@@ -68,7 +68,9 @@ def _machine_faults(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise MachineError("the disk is full", where=str(path), hint="free some space") from error
+            raise MachineError(
+                "the disk is full", where=str(path), hint="free some space"
+            ) from error
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise MachineError(
                 "the folder can't be written", where=str(path.parent), hint="choose another folder"
