@@ -28,6 +28,9 @@ TokenIds = Sequence[int] | npt.NDArray[np.integer]
 # Half the texts at a time above this many characters: the tokenizer needs about 25 bytes for each.
 CHARACTERS_AT_ONCE = 8_000_000
 
+# What transformers gives for the longest text of a tokenizer that was saved without one.
+NO_BOUND = int(1e30)
+
 # Families whose position embeddings start behind the padding id (fairseq's convention).
 OFFSET_POSITIONS = frozenset(
     {
@@ -213,10 +216,17 @@ def resolve_max_length(
         pair: Whether texts come in pairs, which have more special tokens.
 
     Raises:
-        InputError: The model can't take that many, or they leave no room for a token of text.
+        InputError: The model can't take that many, they leave no room for a token of text, or
+            nothing names a bound.
     """
-    bounds = [bound for bound in (positions, tokenizer.model_max_length) if bound is not None]
-    length = min(bounds) if requested is None else requested
+    bound = min(NO_BOUND if positions is None else positions, tokenizer.model_max_length)
+    if requested is None and bound >= NO_BOUND:
+        raise InputError(
+            "the model and its tokenizer name no longest length",
+            where="data.max_length",
+            hint="set it to a number of tokens",
+        )
+    length = bound if requested is None else requested
     if positions is not None and length > positions:
         raise InputError(
             f"max_length is {length}, but the model takes at most {positions} tokens",
