@@ -174,7 +174,9 @@ class TestReading:
     @given(
         st.lists(
             st.tuples(
-                st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")),
+                st.text(
+                    st.characters(exclude_categories=["Cs", "Cc"], include_characters="\n\r\t")
+                ),
                 st.sampled_from(["x", "y"]),
             ),
             min_size=1,
