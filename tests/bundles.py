@@ -1,0 +1,68 @@
+"""Bundles made on the spot around the tiny random encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from transformers import (
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+)
+
+from textmill.bundle import write_bundle
+from textmill.encoding import LengthPolicy
+from textmill.labels import Labels
+from textmill.quiet import quiet_transformers
+from textmill.scoring import Texts
+
+SINGLE = Labels(("bad", "fair", "good"))
+MULTI = Labels(("bad", "fair", "good"), multi_label=True)
+GOLDEN = ["a wonderful film", "a terrible film with a dull cast", ""]
+CARD = "# A tiny classifier\n"
+
+
+def tiny_tokenizer(encoder: Path) -> PreTrainedTokenizerFast:
+    """The tokenizer of the tiny encoder."""
+    return AutoTokenizer.from_pretrained(encoder)
+
+
+def make_model(encoder: Path, labels: Labels) -> PreTrainedModel:
+    """The tiny encoder with a random head whose scores differ well between texts."""
+    torch.manual_seed(1)
+    with quiet_transformers():
+        model = AutoModelForSequenceClassification.from_pretrained(encoder, num_labels=len(labels))
+    with torch.no_grad():
+        for weights in model.parameters():
+            if weights.dim() == 2:
+                weights.normal_(0, 0.5)
+    return model
+
+
+def make_bundle(
+    encoder: Path,
+    folder: Path,
+    labels: Labels = SINGLE,
+    *,
+    policy: LengthPolicy | None = None,
+    text_columns: Sequence[str] = ("text",),
+    thresholds: Sequence[float] | None = None,
+) -> Path:
+    """Writes a bundle with random weights; returns its folder."""
+    golden: Texts = GOLDEN if len(text_columns) == 1 else [(text, "a film") for text in GOLDEN]
+    write_bundle(
+        folder,
+        make_model(encoder, labels),
+        tiny_tokenizer(encoder),
+        labels=labels,
+        policy=policy or LengthPolicy(32),
+        text_columns=text_columns,
+        fingerprints={"data": "d" * 64},
+        golden_texts=golden,
+        card=CARD,
+        thresholds=thresholds,
+    )
+    return folder

@@ -1,0 +1,166 @@
+"""Scores belong to their texts, whatever the batches; a device is found or refused."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.bundles import MULTI, SINGLE, make_bundle, make_model, tiny_tokenizer
+from tests.tiny import SENTENCES
+from textmill.bundle import read_bundle
+from textmill.encoding import LengthPolicy
+from textmill.errors import InputError
+from textmill.scoring import Scorer, resolve_device
+
+WORDS = sorted({word for sentence in SENTENCES for word in sentence.split()})
+TEXTS = st.lists(st.lists(st.sampled_from(WORDS), max_size=40).map(" ".join), max_size=12)
+
+
+@pytest.fixture(scope="module")
+def scorer(tiny_encoder: Path) -> Scorer:
+    return Scorer(
+        make_model(tiny_encoder, SINGLE),
+        tiny_tokenizer(tiny_encoder),
+        LengthPolicy(32),
+        multi_label=False,
+    )
+
+
+@settings(deadline=None, max_examples=30)
+@given(texts=TEXTS, batch_size=st.integers(1, 5))
+def test_each_text_gets_the_score_that_it_gets_alone(
+    scorer: Scorer, texts: list[str], batch_size: int
+) -> None:
+    together = scorer.logits(texts, batch_size=batch_size)
+    assert together.shape == (len(texts), 3)
+    assert together.dtype == np.float32
+    for text, row in zip(texts, together, strict=True):
+        np.testing.assert_allclose(row, scorer.logits([text])[0], atol=1e-4)
+
+
+def test_the_same_texts_give_the_same_bits(scorer: Scorer) -> None:
+    texts = [" ".join(WORDS[: index % 17]) for index in range(100)]
+    first, second = scorer.logits(texts), scorer.logits(texts)
+    assert first.tobytes() == second.tobytes()
+
+
+def test_order_is_kept_over_more_texts_than_one_stretch(
+    scorer: Scorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = [" ".join(WORDS[index % 7 : index % 23]) for index in range(50)]
+    whole = scorer.logits(texts)
+    monkeypatch.setattr("textmill.scoring.STRETCH", 8)
+    np.testing.assert_allclose(scorer.logits(texts), whole, atol=1e-4)
+
+
+def test_texts_are_batched_with_others_of_their_length(
+    scorer: Scorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shapes = []
+    forward = scorer._model.forward
+
+    def spy(**inputs: object) -> object:
+        shapes.append(tuple(inputs["input_ids"].shape))  # type: ignore[attr-defined]
+        return forward(**inputs)
+
+    monkeypatch.setattr(scorer._model, "forward", spy)
+    scorer.logits(
+        ["film", "the film the film the film", "cast", "the cast the cast the cast"], batch_size=2
+    )
+    (_, long), (_, short) = shapes
+    assert long > short
+
+
+def test_probabilities_of_one_label_add_up_to_one(scorer: Scorer) -> None:
+    logits, probabilities = scorer.logits(SENTENCES), scorer.probabilities(SENTENCES)
+    assert probabilities.dtype == np.float32
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-6)
+    exponents = np.exp(logits.astype(np.float64))
+    np.testing.assert_allclose(
+        probabilities, exponents / exponents.sum(1, keepdims=True), atol=1e-6
+    )
+
+
+def test_probabilities_of_several_labels_stand_for_themselves(
+    tiny_encoder: Path, tmp_path: Path
+) -> None:
+    scorer = read_bundle(make_bundle(tiny_encoder, tmp_path / "bundle", MULTI)).scorer()
+    logits = scorer.logits(SENTENCES).astype(np.float64)
+    np.testing.assert_allclose(
+        scorer.probabilities(SENTENCES), 1 / (1 + np.exp(-logits)), atol=1e-6
+    )
+
+
+def test_no_texts(scorer: Scorer) -> None:
+    assert scorer.probabilities([]).shape == (0, 3)
+
+
+def test_the_second_text_of_a_pair_counts(scorer: Scorer) -> None:
+    one, other = scorer.logits([("a film", "wonderful"), ("a film", "terrible")])
+    assert not np.allclose(one, other, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        "a bare text",
+        ["a", 3],
+        ["a", None],
+        ["a", ("b", "c")],
+        [("a", "b"), "c"],
+        [("a", "b", "c")],
+        [("a", 1)],
+    ],
+)
+def test_what_is_not_text_is_refused(scorer: Scorer, texts: object) -> None:
+    with pytest.raises(InputError):
+        scorer.logits(texts)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("texts", [["fine", "half \ud800"], [("fine", "half \udfff")]])
+def test_half_a_surrogate_pair_is_refused(scorer: Scorer, texts: list[str]) -> None:
+    with pytest.raises(InputError, match=r"not valid Unicode.*half"):
+        scorer.logits(texts)
+
+
+def test_threads_share_a_scorer(scorer: Scorer) -> None:
+    texts = [" ".join(WORDS[index:]) for index in range(20)]
+    expected = scorer.logits(texts)
+    found: list[bool] = []
+
+    def work() -> None:
+        found.extend(np.array_equal(scorer.logits(texts), expected) for _ in range(5))
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [True] * 20
+
+
+class TestDevices:
+    def test_auto_is_what_the_machine_has(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+        monkeypatch.setattr("torch.backends.mps.is_available", lambda: False)
+        assert str(resolve_device("auto")) == "cpu"
+        monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+        assert str(resolve_device("auto")) == "cuda"
+        assert str(resolve_device("cuda:1")) == "cuda:1"
+
+    @pytest.mark.parametrize("name", ["gpu", "tpu:0", "cpu:x", "cuda:-1", ""])
+    def test_unknown(self, name: str) -> None:
+        with pytest.raises(InputError, match=r"unknown device.*choose auto"):
+            resolve_device(name)
+
+    @pytest.mark.parametrize("name", ["cuda", "cuda:2", "mps", "cpu:1"])
+    def test_absent(self, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("torch.cuda.device_count", lambda: 2 if name == "cuda:2" else 0)
+        monkeypatch.setattr("torch.backends.mps.is_available", lambda: False)
+        with pytest.raises(InputError, match="this machine has no device"):
+            resolve_device(name)
