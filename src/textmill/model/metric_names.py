@@ -1,0 +1,64 @@
+"""The names of the metrics, for those who need no more than that: the configuration, above all."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from textmill.errors import InputError, did_you_mean
+
+SINGLE_LABEL_METRICS = (
+    "loss",
+    "accuracy",
+    "balanced_accuracy",
+    "precision_macro",
+    "recall_macro",
+    "f1_macro",
+    "f1_weighted",
+    "mcc",
+    "auroc_macro",
+    "average_precision_macro",
+    "ece",
+    "brier",
+)
+MULTI_LABEL_METRICS = (
+    "loss",
+    "subset_accuracy",
+    "precision_micro",
+    "recall_micro",
+    "f1_micro",
+    "precision_macro",
+    "recall_macro",
+    "f1_macro",
+    "f1_samples",
+    "hamming_loss",
+    "auroc_macro",
+    "average_precision_macro",
+    "brier",
+)
+PER_LABEL_METRICS = ("precision", "recall", "f1")
+LOWER_IS_BETTER = frozenset({"loss", "ece", "brier", "hamming_loss"})
+
+
+def metric_names(*, multi_label: bool) -> tuple[str, ...]:
+    """The metrics of one kind of classification, without the ones of single labels."""
+    return MULTI_LABEL_METRICS if multi_label else SINGLE_LABEL_METRICS
+
+
+def monitor_mode(name: str, *, multi_label: bool) -> Literal["min", "max"]:
+    """Whether a metric is better when it is lower or when it is higher.
+
+    Args:
+        name: A metric, without the name of a split; a label's own is like ``f1/positive``.
+        multi_label: Whether a text may have several labels.
+
+    Raises:
+        InputError: This kind of classification has no such metric.
+    """
+    known = metric_names(multi_label=multi_label)
+    metric, slash, label = name.partition("/")
+    if name not in known and not (slash and label and metric in PER_LABEL_METRICS):
+        kind = "multi-label" if multi_label else "single-label"
+        raise InputError(
+            f"{name!r} is not a metric of {kind} classification", hint=did_you_mean(name, known)
+        )
+    return "min" if name in LOWER_IS_BETTER else "max"
