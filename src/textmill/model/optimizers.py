@@ -1,0 +1,133 @@
+"""AdamW with decay and learning rate by parameter, and the schedule of the learning rate."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import nn
+from torch.optim.lr_scheduler import LambdaLR
+
+Shape = Literal["linear", "cosine", "constant"]
+
+LAYER_NUMBER = re.compile(r"\.(?:layer|layers|h|block|blocks)\.(\d+)\.")
+EMBEDDINGS = re.compile(r"\b(?:\w*embeddings?|embed_\w+|wte|wpe)\b")
+
+
+@dataclass(frozen=True, slots=True)
+class Optimization:
+    """How the weights are updated.
+
+    Args:
+        lr: Peak learning rate of the encoder.
+        head_lr: Peak learning rate of the classification head.
+        weight_decay: Decoupled decay, for matrices only: not for biases and norms.
+        betas: AdamW's running averages.
+        eps: AdamW's denominator.
+        layer_decay: Factor on the learning rate for each layer further from the head.
+        shape: Shape of the schedule after the warm-up.
+        warmup: Share of the steps in which the learning rate rises from zero.
+        gradient_clip: Greatest norm of the gradient; None clips nothing.
+    """
+
+    lr: float
+    head_lr: float
+    weight_decay: float
+    betas: tuple[float, float]
+    eps: float
+    layer_decay: float
+    shape: Shape
+    warmup: float
+    gradient_clip: float | None
+
+
+def make_optimizer(network: nn.Module, optimization: Optimization) -> torch.optim.AdamW:
+    """AdamW (Loshchilov & Hutter, 2019, "Decoupled Weight Decay Regularization"), fused."""
+    return torch.optim.AdamW(
+        parameter_groups(network, optimization),
+        lr=optimization.lr,
+        betas=optimization.betas,
+        eps=optimization.eps,
+        fused=True,
+    )
+
+
+def make_schedule(
+    optimizer: torch.optim.Optimizer, optimization: Optimization, total_steps: int
+) -> LambdaLR:
+    """The schedule of a training of ``total_steps``, to be stepped with each optimizer step."""
+    return LambdaLR(
+        optimizer,
+        lambda step: learning_rate_factor(
+            step, total_steps, optimization.warmup, optimization.shape
+        ),
+    )
+
+
+def learning_rate_factor(step: int, total_steps: int, warmup: float, shape: Shape) -> float:
+    """The learning rate of a step, as a share of its peak.
+
+    Args:
+        step: The step, from 0.
+        total_steps: All steps; at this one the decaying shapes reach zero.
+        warmup: Share of the steps in which the rate rises linearly.
+        shape: What follows the warm-up.
+    """
+    warmup_steps = math.ceil(warmup * total_steps)
+    if step < warmup_steps:
+        return (step + 1) / (warmup_steps + 1)
+    if shape == "constant":
+        return 1.0
+    progress = (step - warmup_steps) / max(1, total_steps - warmup_steps)
+    if shape == "cosine":
+        return 0.5 * (1.0 + math.cos(math.pi * min(1.0, progress)))
+    return max(0.0, 1.0 - progress)
+
+
+def parameter_groups(network: nn.Module, optimization: Optimization) -> list[dict[str, Any]]:
+    """Trainable parameters, grouped by learning rate and weight decay.
+
+    The rate falls by ``layer_decay`` with each layer further from the head (Howard & Ruder, 2018,
+    "Universal Language Model Fine-tuning for Text Classification", section 3.2).
+    """
+    depth = number_of_layers(network)
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, parameter in _trainable(network):
+        decay = optimization.weight_decay if parameter.ndim > 1 else 0.0
+        rate = _learning_rate(name, depth, optimization, _base_prefix(network))
+        groups.setdefault((rate, decay), []).append(parameter)
+    return [
+        {"params": parameters, "lr": rate, "weight_decay": decay}
+        for (rate, decay), parameters in groups.items()
+    ]
+
+
+def number_of_layers(network: nn.Module) -> int:
+    """How many numbered layers the encoder has."""
+    numbers = (LAYER_NUMBER.search(name) for name, _ in network.named_parameters())
+    return max((int(found.group(1)) + 1 for found in numbers if found), default=0)
+
+
+def _learning_rate(name: str, depth: int, optimization: Optimization, base_prefix: str) -> float:
+    if f"{base_prefix}." not in f".{name}":
+        return optimization.head_lr
+    if EMBEDDINGS.search(name):
+        distance = depth
+    else:
+        found = LAYER_NUMBER.search(name)
+        distance = depth - 1 - int(found.group(1)) if found else 0
+    return optimization.lr * float(optimization.layer_decay**distance)
+
+
+def _base_prefix(network: nn.Module) -> str:
+    """The name of the encoder within the network; with adapters, of the encoder they wrap."""
+    inner = network.get_base_model() if hasattr(network, "get_base_model") else network
+    return f".{getattr(inner, 'base_model_prefix', '')}"
+
+
+def _trainable(network: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
+    return ((name, value) for name, value in network.named_parameters() if value.requires_grad)
