@@ -108,6 +108,15 @@ class TestReading:
         assert [row["text"] for row in values(write(tmp_path / "a.csv", content))] == ["a", "b"]
         assert unreadable(tmp_path / "a.csv") == []
 
+    def test_lines_of_blank_cells_are_passed_over(self, tmp_path: Path) -> None:
+        path = write(tmp_path / "a.csv", "text,label\n,\na,x\n , \nb,y\n,\n")
+        assert [row["text"] for row in values(path)] == ["a", "b"]
+        assert unreadable(path) == []
+
+    def test_an_empty_text_is_a_row_where_it_is_the_only_cell(self, tmp_path: Path) -> None:
+        path = write(tmp_path / "a.csv", 'text\na\n""\nb\n')
+        assert [row["text"] for row in values(path)] == ["a", "", "b"]
+
     @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
     def test_any_line_end_will_do(self, tmp_path: Path, end: str) -> None:
         path = write(tmp_path / "a.csv", end.join(["text,label", "a,x", "b,y"]))

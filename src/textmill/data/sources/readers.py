@@ -77,7 +77,10 @@ class DelimitedReader:
                 return self._columns_and_rest(text, path)[0]
 
     def rows(self, path: Path, name: str) -> Iterator[Row | UnreadableRow]:
-        """The rows; texts such as ``NA`` stay texts, blank lines are passed over."""
+        """The rows; texts such as ``NA`` stay texts.
+
+        Blank lines are passed over, and so are lines of several cells that are all blank.
+        """
         with readable(path), open_text(path, self.encoding) as text:
             columns, records = self._columns_and_rest(text, path)
             width = len(columns)
@@ -92,7 +95,7 @@ class DelimitedReader:
                     if "\0" in joined or (not joined.isascii() and has_surrogates(joined)):
                         shown = excerpt(self.delimiter.join(cells))
                         yield UnreadableRow(f"{name}:{line}", "undecodable", shown)
-                    else:
+                    elif width == 1 or not (joined == "" or joined.isspace()):
                         # The widths agree; `strict` would cost time on every row.
                         values = dict(zip(columns, cells))  # noqa: B905
                         yield Row(f"{name}:{line}", values)
