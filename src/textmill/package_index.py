@@ -122,7 +122,7 @@ def download(pin: Pin, folder: Path, settings: IndexSettings) -> Path:
             under its name.
     """
     search = _Search(pin, folder, settings)
-    with _unearth_warnings(search.problems), _client(settings) as client:
+    with _unearth_warnings(search.absences), _client(settings) as client:
         for finder in _finders(pin, settings, client, search.problems):
             archive = search.first_match(finder)
             if archive is not None:
@@ -138,6 +138,7 @@ class _Search:
     folder: Path
     settings: IndexSettings
     problems: list[str] = field(default_factory=list)
+    absences: list[str] = field(default_factory=list)
     wrong_hashes: list[str] = field(default_factory=list)
 
     def first_match(self, finder: PackageFinder) -> Path | None:
@@ -164,7 +165,8 @@ class _Search:
                 f"{self.pin.sha256}; nothing was kept",
                 hint="correct the pin, or find out who changed the file on your package index",
             )
-        reason = f" ({self.problems[-1]})" if self.problems else ""
+        # That a place is out of reach explains more than that another lacks the archive.
+        reason = "".join(f" ({reason})" for reason in (self.problems or self.absences)[:1])
         return MachineError(f"can't fetch {self.pin}{reason}", hint=_NEXT_STEP)
 
     def _reached(self, ask: Callable[[], _T]) -> _T | None:

@@ -169,3 +169,13 @@ def test_an_index_without_the_package(index: Index, tmp_path: Path) -> None:
     assert status == 1
     assert "can't fetch" in message
     assert "404" in message
+
+
+def test_a_place_out_of_reach_explains_more_than_one_without_the_package(
+    index: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "pip.conf").write_text(f"[global]\nextra-index-url = {index.url}/empty\n")
+    monkeypatch.setattr(os, "devnull", str(tmp_path / "pip.conf"))
+    status, _, message = fetch("http://127.0.0.1:9/simple", tmp_path, index.announced)
+    assert status == 1
+    assert "404" not in message
