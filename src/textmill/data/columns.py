@@ -1,0 +1,122 @@
+"""Which of a source's columns hold what."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from textmill.data.rows import Source
+from textmill.errors import InputError, did_you_mean
+
+# The columns of checked examples, whatever they are called in the source.
+EXAMPLE_COLUMNS = ("text", "text_pair", "label", "place")
+
+_SHOWN = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """The columns that are read, each by its name or, where no column has it, by its number.
+
+    Args:
+        text: One column, or two for a pair of texts.
+        label: The column with the label, or with several labels.
+        group: A column whose equal values stay in one split when splits are made.
+        extra: Further columns to carry along, as text, under their own names.
+    """
+
+    text: tuple[str, ...]
+    label: str | None
+    group: str | None = None
+    extra: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Checks that there are one or two texts and a label."""
+        if not 1 <= len(self.text) <= 2:
+            raise InputError(
+                f"{len(self.text)} text columns are given, where one is needed, or two for pairs",
+                hint="set data.text=COLUMN or data.text=[COLUMN,COLUMN]",
+            )
+        if self.label is None:
+            raise InputError("no label column is given", hint="set data.label=COLUMN")
+
+
+@dataclass(frozen=True, slots=True)
+class FoundColumns:
+    """The names under which a split's rows hold the columns asked for."""
+
+    text: tuple[str, ...]
+    label: str
+    group: str | None
+    extra: tuple[str, ...]
+
+
+def find_columns(
+    source: Source, splits: tuple[str, ...], columns: Columns
+) -> dict[str, FoundColumns]:
+    """The columns' names in each of ``splits``, numbers resolved.
+
+    Raises:
+        InputError: A split lacks one of the columns; all that are missing are told.
+    """
+    missing = {
+        error.problems[0]: error
+        for split in splits
+        for error in _missing_columns(source, source.columns(split), columns)
+    }
+    if missing:
+        raise InputError.all_of(missing.values())
+    return {split: _found(source.columns(split), columns) for split in splits}
+
+
+def _missing_columns(
+    source: Source, present: tuple[str, ...], columns: Columns
+) -> Iterator[InputError]:
+    shown = ", ".join(present[:_SHOWN]) + (", ..." if len(present) > _SHOWN else "")
+    for wanted, step in _asked_for(columns):
+        if _name(wanted, present) is None:
+            yield InputError(
+                f"there is no column {wanted} (the columns are {shown})",
+                where=source.describe(),
+                hint=f"{step} ({did_you_mean(wanted, present[:_SHOWN])})",
+            )
+    for wanted in columns.extra:
+        if _name(wanted, present) in EXAMPLE_COLUMNS:
+            yield InputError(
+                f"the extra column {wanted} has the name of a column that all examples have",
+                where=source.describe(),
+                hint="rename it in the data",
+            )
+
+
+def _asked_for(columns: Columns) -> Iterator[tuple[str, str]]:
+    """The columns, each with what to do if it is missing."""
+    for text in columns.text:
+        yield text, "set data.text=COLUMN"
+    if columns.label is not None:
+        yield columns.label, "set data.label=COLUMN"
+    if columns.group is not None:
+        yield columns.group, "set data.group=COLUMN"
+    for extra in columns.extra:
+        yield extra, "choose another extra column"
+
+
+def _found(present: tuple[str, ...], columns: Columns) -> FoundColumns:
+    def name(wanted: str | None) -> str | None:
+        return None if wanted is None else _name(wanted, present)
+
+    return FoundColumns(
+        text=tuple(str(name(text)) for text in columns.text),
+        label=str(name(columns.label)),
+        group=name(columns.group),
+        extra=tuple(str(name(extra)) for extra in columns.extra),
+    )
+
+
+def _name(wanted: str, present: tuple[str, ...]) -> str | None:
+    """The column of that name, else the one of that number, counted from 0."""
+    if wanted in present:
+        return wanted
+    if wanted.isascii() and wanted.isdigit() and len(wanted) < 6 and int(wanted) < len(present):
+        return present[int(wanted)]
+    return None
