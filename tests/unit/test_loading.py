@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -14,7 +15,7 @@ from textmill.data.checks import KINDS, Kind, Policies
 from textmill.data.examples import split_file
 from textmill.data.loading import Columns, Examples, LabelRule, MadeSplits, load_examples
 from textmill.data.rows import UnreadableRow
-from textmill.errors import InputError
+from textmill.errors import InputError, MachineError
 from textmill.labels import Labels
 
 TEXT_AND_LABEL = Columns(("text",), "label")
@@ -99,6 +100,31 @@ def test_pairs_have_two_texts() -> None:
     examples = load(RowsSource(train=rows), columns=Columns(("a", "b"), "label"))
     assert examples.splits["train"].column_names == ["text", "text_pair", "label", "place"]
     assert examples.problems == []
+
+
+@pytest.mark.parametrize(("second", "kind"), [(None, "missing_text"), ("\u2003", "empty_text")])
+def test_a_pair_needs_both_its_texts(second: object, kind: Kind) -> None:
+    rows: list[dict[str, object]] = [
+        {"a": f"a{n}", "b": f"b{n}", "label": n % 2} for n in range(30)
+    ]
+    rows += [{"a": "alone", "b": second, "label": 0}]
+    examples = load(RowsSource(train=rows), columns=Columns(("a", "b"), "label"))
+    assert problems_of(examples) == {(kind, "train"): (1, "drop")}
+
+
+@pytest.mark.parametrize(
+    ("text", "label", "message"),
+    [
+        ((), "label", "0 text columns are given"),
+        (("a", "b", "c"), "label", "3 text columns are given"),
+        (("a",), None, "no label column is given: set data.label=COLUMN"),
+    ],
+)
+def test_one_or_two_texts_and_a_label_are_needed(
+    text: tuple[str, ...], label: str | None, message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        Columns(text, label)
 
 
 def test_several_labels_are_lists_of_ids_and_may_be_none() -> None:
@@ -273,6 +299,14 @@ def test_made_splits_never_part_groups_or_equal_texts() -> None:
     assert examples.made["test"]["method"] == "stratified, grouped"
 
 
+def test_groups_are_the_same_as_numbers_and_as_text() -> None:
+    rows = [{"text": f"text {n}", "label": n % 2, "user": n // 10} for n in range(200)]
+    mixed = [row | {"user": f" {row['user']}"} if n % 3 else row for n, row in enumerate(rows)]
+    columns = Columns(("text",), "label", "user")
+    plain, spelled = (load(RowsSource(train=each), columns=columns) for each in (rows, mixed))
+    assert plain.fingerprints == spelled.fingerprints
+
+
 def test_every_row_without_a_group_is_its_own() -> None:
     rows = [{"text": f"text {n}", "label": n % 2, "user": ""} for n in range(100)]
     examples = load(RowsSource(train=rows), columns=Columns(("text",), "label", "user"))
@@ -430,6 +464,18 @@ def test_a_damaged_cache_is_made_again(tmp_path: Path) -> None:
 
 def test_an_error_leaves_nothing_behind(tmp_path: Path) -> None:
     lines_of(three_splits(train=labelled(("x", None))), cache=tmp_path)
+    assert [path for path in tmp_path.iterdir() if path.is_dir()] == []
+
+
+def test_a_full_disk_is_the_machines_fault_and_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> str:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("textmill.data.loading.write_split", full)
+    with pytest.raises(MachineError, match="the disk is full"):
+        load(RowsSource(train=many(60)), cache=tmp_path)
     assert [path for path in tmp_path.iterdir() if path.is_dir()] == []
 
 

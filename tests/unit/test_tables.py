@@ -38,6 +38,19 @@ def test_splits_labels_and_lengths_are_shown() -> None:
     assert "Problems" not in text
 
 
+def test_no_token_column_is_shown_where_tokens_were_not_counted() -> None:
+    examples = load_examples(
+        RowsSource(train=many(60)),
+        Columns(("text",), "label"),
+        LabelRule(),
+        Policies(),
+        MadeSplits(),
+    )
+    text = rendered(data_tables(describe_examples(examples, None, 128)))
+    assert "characters" in text
+    assert "tokens" not in text
+
+
 def test_problems_are_shown_with_count_example_place_and_what_was_done() -> None:
     source = RowsSource(train=[*many(100), *labelled(("text 3", "yes"), (" ", "no"))])
     text = rendered(data_tables(describe(source)))

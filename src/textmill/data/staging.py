@@ -12,9 +12,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from textmill.data.checks import Findings, Kind
 from textmill.data.columns import FoundColumns
@@ -65,16 +67,13 @@ class StagedSplit:
         raise IndexError(row)
 
 
-@dataclass(slots=True)
-class _CheckedRow:
-    """A row as it is laid down."""
+class _CheckedRow(NamedTuple):
+    """A row as it is laid down: the cells of the Arrow file, and what is held in memory."""
 
-    place: str
-    texts: list[str]
+    cells: list[str | None]
     digest: bytes
     code: int
     group: bytes
-    extra: list[str | None]
 
 
 class RowChecker:
@@ -120,7 +119,7 @@ class RowChecker:
         columns = self._columns
         group = b"" if columns.group is None else _group_digest(row.values.get(columns.group))
         extra = [_plain(row.values.get(name)) for name in columns.extra]
-        return _CheckedRow(row.place, texts, digest, code, group, extra)
+        return _CheckedRow([*texts, row.place, *extra], digest, code, group)
 
     def _texts(self, row: Row) -> list[str] | None:
         """The text, or the text and its pair; None where the row is left out."""
@@ -226,8 +225,8 @@ def _staged_names(columns: FoundColumns) -> list[str]:
 
 
 def _staged_batch(rows: Sequence[_CheckedRow], schema: pa.Schema) -> pa.RecordBatch:
-    values = zip(*([*row.texts, row.place, *row.extra] for row in rows), strict=True)
-    return pa.record_batch([pa.array(column, pa.string()) for column in values], schema=schema)
+    columns = zip(*(row.cells for row in rows), strict=True)
+    return pa.record_batch([pa.array(cells, pa.string()) for cells in columns], schema=schema)
 
 
 def write_split(
@@ -278,8 +277,14 @@ def _label_column(
     codes: Codes, label_ids: Sequence[Sequence[int]], *, multi_label: bool
 ) -> pa.Array:
     if not multi_label:
-        return pa.array([label_ids[code][0] for code in codes.tolist()], pa.int64())
+        return pa.array(np.array([ids[0] if ids else -1 for ids in label_ids])[codes], pa.int64())
     return pa.array([label_ids[code] for code in codes.tolist()], pa.list_(pa.int64()))
+
+
+def _joined(texts: pa.StringArray) -> pa.Buffer:
+    """The bytes of all texts, one after the other."""
+    in_one_list = pa.ListArray.from_arrays(pa.array([0, len(texts)], pa.int32()), texts)
+    return pc.binary_join(in_one_list, "")[0].as_buffer()
 
 
 class _Fingerprint:
@@ -296,9 +301,8 @@ class _Fingerprint:
                 content, lengths = self._columns.setdefault(
                     name, (hashlib.sha256(), hashlib.sha256())
                 )
-                values = [text.encode() for text in batch[name].to_pylist()]
-                content.update(b"".join(values))
-                sizes = np.fromiter(map(len, values), dtype="<i8", count=len(values))
+                sizes = pc.binary_length(batch[name]).to_numpy().astype("<i8")
+                content.update(_joined(batch[name]))
                 lengths.update(sizes.tobytes())
         self._labels.update(b"".join(self._names[code] for code in codes.tolist()))
 

@@ -61,20 +61,23 @@ def _counted(label: Mapping[str, Any]) -> str:
 
 def _length_table(description: Mapping[str, Any]) -> Table:
     table = Table(title="Lengths of the texts", title_justify="left")
-    table.add_column("split")
-    table.add_column("in")
+    for name in ("split", "in"):
+        table.add_column(name)
     for name in PERCENTILES:
-        table.add_column(
-            name.replace("p", "") + "%" if name.startswith("p") else name, justify="right"
-        )
-    table.add_column(f"over {description['max_length']} tokens", justify="right")
-    for split, described in description["splits"].items():
+        table.add_column(f"{name[1:]}%" if name.startswith("p") else name, justify="right")
+    splits = description["splits"]
+    if any("too_long" in described for described in splits.values()):
+        table.add_column(f"over {description['max_length']} tokens", justify="right")
+    for split, described in splits.items():
         for unit in ("characters", "tokens"):
             if unit in described:
-                lengths = [f"{described[unit][name]:,}" for name in PERCENTILES]
-                long = _counted(described["too_long"]) if unit == "tokens" else ""
-                table.add_row(split, unit, *lengths, long)
+                lengths = [f"{length:,}" for length in described[unit].values()]
+                table.add_row(split, unit, *lengths, *_too_long(described, unit))
     return table
+
+
+def _too_long(described: Mapping[str, Any], unit: str) -> list[str]:
+    return [_counted(described["too_long"])] if unit == "tokens" and "too_long" in described else []
 
 
 def _problem_table(description: Mapping[str, Any]) -> Table:
