@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 Overflow = Literal["keep_head", "keep_tail", "keep_ends"]
 TokenIds = Sequence[int] | npt.NDArray[np.integer]
 
-# Half the texts at a time above this many characters: the tokenizer needs about 25 bytes for each.
-CHARACTERS_AT_ONCE = 8_000_000
+# Half the texts at a time above this many characters: the tokenizer needs about 35 bytes for each.
+CHARACTERS_AT_ONCE = 4_000_000
 
 # What transformers gives for the longest text of a tokenizer that was saved without one.
 NO_BOUND = int(1e30)
@@ -139,7 +139,8 @@ def encode(
     share it.
 
     Raises:
-        InputError: ``policy.max_length`` leaves no room for a token of text.
+        InputError: ``policy.max_length`` leaves no room for a token of text, or a text is none
+            (not a string, or with half of a surrogate pair, which no encoding holds).
     """
     backend = _own_backend(tokenizer)
     pair = pairs is not None
@@ -149,7 +150,11 @@ def encode(
     encoded = Encoded([], [] if _has_token_types(tokenizer) else None, [])
     inputs = list(texts) if pairs is None else list(zip(texts, pairs, strict=True))
     for part in _bounded(inputs):
-        for encoding in backend.encode_batch_fast(part):
+        try:
+            encodings = backend.encode_batch_fast(part)
+        except TypeError as error:
+            raise _not_text(inputs) from error
+        for encoding in encodings:
             _append(encoded, encoding, policy, room)
     return encoded
 
@@ -292,13 +297,34 @@ def _no_room(max_length: int, tokenizer: PreTrainedTokenizerFast, *, pair: bool)
     )
 
 
+def _not_text(inputs: list[str] | list[tuple[str, str]]) -> InputError:
+    place = next(number for number, text in enumerate(inputs, 1) if not _is_text(text))
+    return InputError(
+        "a text is not a string of whole characters",
+        where=f"text {place}",
+        hint="give it as text, without lone surrogates such as \\ud800",
+    )
+
+
+def _is_text(text: object) -> bool:
+    if isinstance(text, tuple):
+        return all(map(_is_text, text))
+    return isinstance(text, str) and not any("\ud800" <= letter <= "\udfff" for letter in text)
+
+
 def _bounded(inputs: list[str] | list[tuple[str, str]]) -> list[list[str] | list[tuple[str, str]]]:
     """Cuts a list into parts whose tokens fit into memory; a single text is never cut."""
-    characters = sum(len(text) if isinstance(text, str) else sum(map(len, text)) for text in inputs)
+    characters = sum(map(_characters, inputs))
     if characters <= CHARACTERS_AT_ONCE or len(inputs) < 2:
         return [inputs]
     middle = len(inputs) // 2
     return [*_bounded(inputs[:middle]), *_bounded(inputs[middle:])]
+
+
+def _characters(text: object) -> int:
+    if isinstance(text, tuple):
+        return sum(map(_characters, text))
+    return len(text) if isinstance(text, str) else 0
 
 
 def _append(encoded: Encoded, encoding: Encoding, policy: LengthPolicy, room: int) -> None:

@@ -202,6 +202,17 @@ def test_a_length_without_room_for_text_is_named(pairs: list[str] | None, least:
         encode(TOKENIZERS["bert"], SENTENCES, pairs, LengthPolicy(least - 1, "keep_head"))
 
 
+@pytest.mark.parametrize("odd", ["a \ud800 film", "\udcff", None, 3.5])
+@pytest.mark.parametrize("paired", [False, True])
+def test_what_is_no_text_is_an_input_error_that_says_where(odd: str, paired: bool) -> None:
+    texts = ["a film", odd]
+    first, second = (["x", "y"], texts) if paired else (texts, None)
+
+    with pytest.raises(InputError, match="text 2: give it as text") as raised:
+        encode(TOKENIZERS["bert"], first, second, LengthPolicy(20, "keep_head"))
+    str(raised.value).encode()
+
+
 def test_the_tokenizer_is_left_as_it_was_and_its_state_changes_nothing() -> None:
     tokenizer = make_tokenizer()
     expected = encode(tokenizer, SENTENCES, None, LengthPolicy(10, "keep_head"))

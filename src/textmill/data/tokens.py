@@ -3,7 +3,7 @@
 An entry of the cache is a folder of plain ``.npy`` files and a ``tokens.json`` that says how large
 each must be. Rows have different lengths, so their ids lie one after the other in one flat file,
 and ``offsets.npy`` says where each begins. Reading a batch is then a slice of mapped memory for
-each row, about a hundred times faster than through an Arrow table of lists, and a table with more
+each row, about ten times faster than through an Arrow table of lists, and a table with more
 rows than memory holds costs no more.
 """
 
