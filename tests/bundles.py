@@ -38,7 +38,7 @@ def make_model(encoder: Path, labels: Labels) -> PreTrainedModel:
     with torch.no_grad():
         for weights in model.parameters():
             if weights.dim() == 2:
-                weights.normal_(0, 0.5)
+                weights.normal_(0, 0.4)
     return model
 
 

@@ -103,7 +103,7 @@ def test_golden_scores_are_those_of_the_model_that_was_given(
             logits = model.eval()(**tokenizer(line["text"], return_tensors="pt")).logits
         expected = torch.softmax(logits[0], dim=-1).numpy()
         assert list(line["scores"]) == list(SINGLE.names)
-        np.testing.assert_allclose(list(line["scores"].values()), expected, atol=1e-6)
+        np.testing.assert_allclose(list(line["scores"].values()), expected, atol=1e-5)
 
 
 def test_writing_leaves_model_and_tokenizer_as_they_were(
