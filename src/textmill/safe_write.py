@@ -20,7 +20,7 @@ def replace_file(path: Path) -> Iterator[Path]:
     Raises:
         MachineError: The disk is full, or the folder can't be written.
     """
-    with _machine_faults(path):
+    with machine_faults(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         os.close(descriptor)
@@ -42,7 +42,7 @@ def replace_folder(path: Path) -> Iterator[Path]:
     Raises:
         MachineError: The disk is full, or the folder can't be written.
     """
-    with _machine_faults(path):
+    with machine_faults(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
         temporary.chmod(0o777 & ~_umask())
@@ -62,7 +62,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 @contextmanager
-def _machine_faults(path: Path) -> Iterator[None]:
+def machine_faults(path: Path) -> Iterator[None]:
     """Turns the operating system's refusals to write into a `MachineError`."""
     try:
         yield
