@@ -288,6 +288,31 @@ def test_a_group_that_is_in_two_given_splits_is_a_leak() -> None:
     assert problems_of(examples) == {("leak", "train"): (2, "drop")}
 
 
+def test_rows_without_a_group_leak_nothing_to_each_other() -> None:
+    source = RowsSource(
+        train=[row | {"user": None} for row in many(20)],
+        test=[row | {"user": ""} for row in many(4, prefix="test")],
+    )
+    columns = Columns(("text",), "label", group="user")
+    assert load(source, columns=columns, made=None, needed=("train", "test")).problems == []
+
+
+def test_train_keeps_rows_that_only_a_dropped_row_of_validation_is_like() -> None:
+    source = RowsSource(
+        train=[row | {"user": "ann"} for row in many(10)],
+        validation=[
+            {"text": "in test too", "label": "no", "user": "ann"},
+            *(row | {"user": None} for row in many(4, prefix="validation")),
+        ],
+        test=[
+            {"text": "in test too", "label": "no", "user": None},
+            *(row | {"user": None} for row in many(4, prefix="test")),
+        ],
+    )
+    examples = load(source, columns=Columns(("text",), "label", group="user"))
+    assert problems_of(examples) == {("leak", "validation"): (1, "drop")}
+
+
 def test_made_splits_never_part_groups_or_equal_texts() -> None:
     rows = [
         {"text": f"text {n // 2}", "label": n // 2 % 2, "user": f"user {n // 10}"}
@@ -365,6 +390,17 @@ def test_a_split_without_rows_says_what_was_left_out() -> None:
     source = RowsSource(train=many(30), test=labelled(("", "yes"), (" ", "no")))
     (line,) = lines_of(source)
     assert line.startswith("the test split has no rows after leaving out 2 empty_text")
+
+
+def test_a_made_split_that_is_not_needed_may_be_empty() -> None:
+    source = RowsSource(train=many(2))
+    policies = Policies(rare_class="keep")
+    assert len(load(source, policies=policies, needed=("train",)).splits["train"]) == 2
+    lines = lines_of(source, policies=policies)
+    assert [line.split(":")[0] for line in lines] == [
+        "the validation split has no rows",
+        "the test split has no rows",
+    ]
 
 
 def test_a_source_without_any_row_is_an_error() -> None:
