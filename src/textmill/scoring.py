@@ -86,23 +86,12 @@ class Scorer:
         return np.asarray(scores.numpy(), dtype=np.float32)
 
     def _stretch(self, texts: Texts, batch_size: int) -> Scores:
-        encoded = self._encode(texts)
+        firsts, seconds = _sides(texts)
+        encoded = encode(self._tokenizer, firsts, seconds, self._policy)
         logits = np.empty((len(texts), self._model.config.num_labels), dtype=np.float32)
         for batch in _by_length(encoded, batch_size):
             logits[batch] = self._forward(encoded, batch)
         return logits
-
-    def _encode(self, texts: Texts) -> Encoded:
-        firsts, seconds = _sides(texts)
-        try:
-            return encode(self._tokenizer, firsts, seconds, self._policy)
-        except TypeError as error:
-            # The tokenizer's refusal of half a surrogate pair, which is no character of any text.
-            raise InputError(
-                "a text has characters that are not valid Unicode (half a surrogate pair)",
-                where=repr(next(filter(_not_unicode, [*firsts, *(seconds or [])]), ""))[:60],
-                hint="decode the texts with the right encoding",
-            ) from error
 
     @torch.inference_mode()
     def _forward(self, encoded: Encoded, batch: npt.NDArray[np.intp]) -> Scores:
@@ -162,10 +151,6 @@ def _sides(texts: Texts) -> tuple[Sequence[str], Sequence[str] | None]:
         return cast("Sequence[str]", texts), None
     pairs = cast("Sequence[tuple[str, str]]", texts)
     return [first for first, _ in pairs], [second for _, second in pairs]
-
-
-def _not_unicode(text: str) -> bool:
-    return any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _by_length(encoded: Encoded, batch_size: int) -> Iterator[npt.NDArray[np.intp]]:
