@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,8 @@ class Labels:
         return {name: index for index, name in enumerate(self.names)}
 
     @property
-    def problem_type(self) -> str:
+    def problem_type(
+        self,
+    ) -> Literal["single_label_classification", "multi_label_classification"]:
         """The name that transformers gives to this kind of classification."""
         return "multi_label_classification" if self.multi_label else "single_label_classification"

@@ -165,15 +165,23 @@ class Problem:
         """The problem as plain values."""
         return {entry.name: getattr(self, entry.name) for entry in fields(self)}
 
+    @property
+    def sentence(self) -> str:
+        """What was found and what was done about it."""
+        done = {"drop": "left out", "keep": "kept", "error": "an error"}[self.action]
+        return f"{self._what()}, first at {self.place}: {done}"
+
     def error(self) -> InputError:
         """The problem as a message: what, where, and the next step."""
+        example = f'{self.place} ("{self.example}")' if self.example else self.place
+        return InputError(self._what(), where=example, hint=self._next_step())
+
+    def _what(self) -> str:
         one, many = _WORDING[self.kind]
         rows = f"1 row of {self.split} {one}"
         if self.count > 1:
             rows = f"{self.count:,} rows of {self.split} {many}"
-        what = f"{rows} ({self.detail})" if self.detail else rows
-        example = f'{self.place} ("{self.example}")' if self.example else self.place
-        return InputError(what, where=example, hint=self._next_step())
+        return f"{rows} ({self.detail})" if self.detail else rows
 
     def _next_step(self) -> str:
         key = f"data.on_problem.{self.kind}"

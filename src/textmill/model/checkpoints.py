@@ -121,36 +121,49 @@ class Checkpoints(L.Callback):
         self.batches_done = 0
         self.finished = False
         self.validations: list[dict[str, float]] = []
-        self._saved_at = time.monotonic()
+        self.examples = 0
+        self.training_seconds = 0.0
+        self.validation_seconds = 0.0
+        self._clock = time.monotonic()
+        self._saved_at = self._clock
 
     def state_dict(self) -> dict[str, Any]:
-        """The position in the stream of batches, and the history."""
+        """The position in the stream of batches, the history, and the time it took."""
         return {
             "batches_done": self.batches_done,
             "finished": self.finished,
             "validations": self.validations,
+            "examples": self.examples,
+            "training_seconds": self.training_seconds,
+            "validation_seconds": self.validation_seconds,
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Takes the position and the history from a checkpoint."""
+        """Takes over from a checkpoint."""
         self.batches_done = state_dict["batches_done"]
         self.finished = state_dict["finished"]
         self.validations = list(state_dict["validations"])
+        self.examples = state_dict["examples"]
+        self.training_seconds = state_dict["training_seconds"]
+        self.validation_seconds = state_dict["validation_seconds"]
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:  # noqa: ARG002
         """Tells the trainer where to validate next."""
         trainer.val_check_batch = self.plan.next_validation(self.batches_done)
+        self._lap()
 
     def on_train_batch_end(
         self,
         trainer: L.Trainer,
         pl_module: L.LightningModule,  # noqa: ARG002
         outputs: Any,  # noqa: ANN401, ARG002
-        batch: Any,  # noqa: ANN401, ARG002
+        batch: Any,  # noqa: ANN401
         batch_idx: int,
     ) -> None:
         """Writes a checkpoint when one is due or somebody asks to stop."""
         self.batches_done = batch_idx + 1
+        self.examples += len(batch["labels"]) * trainer.world_size
+        self.training_seconds += self._lap()
         if self.batches_done in self.plan.validate_at or self.batches_done % self.plan.accumulate:
             return
         stopping = self._is_stopping(trainer)
@@ -174,6 +187,7 @@ class Checkpoints(L.Callback):
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:  # noqa: ARG002
         """Records the metrics, keeps the weights if they are the best, writes the checkpoint."""
+        self.validation_seconds += self._lap()
         metrics = {
             name.removeprefix("validation/"): float(value)
             for name, value in trainer.callback_metrics.items()
@@ -197,6 +211,11 @@ class Checkpoints(L.Callback):
         choose = max if self.maximize else min
         best = choose(self.validations, key=lambda validation: validation[self.monitor])
         return int(best["step"])
+
+    def _lap(self) -> float:
+        """Seconds since the last lap."""
+        before, self._clock = self._clock, time.monotonic()
+        return self._clock - before
 
     def _is_best(self) -> bool:
         return self.best_step == self.validations[-1]["step"]

@@ -12,12 +12,22 @@ from torch import nn
 
 from textmill.errors import InputError, MachineError
 from textmill.labels import Labels
+from textmill.quiet import quiet_transformers
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 
 Freeze = Literal["none", "embeddings", "encoder"]
-Pooling = Literal["default", "mean"]
+
+
+# What architectures call these settings.
+HEAD_DROPOUT = (
+    "classifier_dropout",
+    "seq_classif_dropout",
+    "classifier_dropout_prob",
+    "cls_dropout",
+)
+ATTENTION_DROPOUT = ("attention_probs_dropout_prob", "attention_dropout")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +42,7 @@ class Lora:
     """
 
     rank: int
-    alpha: float
+    alpha: int
     dropout: float
     targets: tuple[str, ...] | None
 
@@ -81,7 +91,12 @@ def load_config(pretrained: Pretrained) -> PreTrainedConfig:
 
 
 def build_network(
-    pretrained: Pretrained, labels: Labels, *, dropout: float | None, freeze: Freeze
+    pretrained: Pretrained,
+    labels: Labels,
+    *,
+    dropout: float | None,
+    attention_dropout: float | None,
+    freeze: Freeze,
 ) -> PreTrainedModel:
     """Loads an encoder in float32 and puts a fresh classification head on it.
 
@@ -89,6 +104,7 @@ def build_network(
         pretrained: The encoder.
         labels: What the head tells apart; written into the network's configuration.
         dropout: Before the classification layer; None keeps the model's own.
+        attention_dropout: On the attention weights; None keeps the model's own.
         freeze: What isn't trained.
 
     Raises:
@@ -100,8 +116,8 @@ def build_network(
     config.id2label = labels.id2label
     config.label2id = labels.label2id
     config.problem_type = labels.problem_type
-    if dropout is not None:
-        _set_head_dropout(config, dropout)
+    _set_dropout(config, "dropout", dropout, HEAD_DROPOUT)
+    _set_dropout(config, "attention_dropout", attention_dropout, ATTENTION_DROPOUT)
     network: PreTrainedModel = _load(
         AutoModelForSequenceClassification.from_pretrained,
         pretrained,
@@ -136,38 +152,51 @@ def add_lora(network: PreTrainedModel, lora: Lora) -> nn.Module:
         target_modules=list(lora.targets) if lora.targets else None,
     )
     try:
-        return get_peft_model(network, config)  # type: ignore[no-any-return]
+        adapted: nn.Module = get_peft_model(network, config)
     except ValueError as error:
         raise InputError(
             f"peft can't adapt this model ({error})", hint="set model.lora.targets=[LAYER,...]"
         ) from error
+    return adapted
 
 
 def merge_lora(network: nn.Module) -> PreTrainedModel:
     """The plain network with the updates added to its weights; a network without them as it is."""
-    merge = getattr(network, "merge_and_unload", None)
-    return merge() if merge is not None else network  # type: ignore[no-any-return]
-
-
-def _set_head_dropout(config: PreTrainedConfig, dropout: float) -> None:
-    for name in ("classifier_dropout", "seq_classif_dropout", "classifier_dropout_prob"):
-        if hasattr(config, name):
-            setattr(config, name, dropout)
-            return
-    raise InputError(
-        f"a {config.model_type} model has no dropout of its own before the head",
-        where="model.dropout",
-        hint="leave it out",
+    adapted: Any = network
+    plain: PreTrainedModel = (
+        adapted.merge_and_unload() if hasattr(adapted, "merge_and_unload") else adapted
     )
+    return plain
+
+
+def _set_dropout(
+    config: PreTrainedConfig, key: str, value: float | None, names: tuple[str, ...]
+) -> None:
+    """Sets the first of the names that the architecture has.
+
+    Raises:
+        InputError: It has none of them.
+    """
+    if value is None:
+        return
+    name = next((name for name in names if hasattr(config, name)), None)
+    if name is None:
+        raise InputError(
+            f"a {config.model_type} model has no such dropout",
+            where=f"model.{key}={value}",
+            hint="leave it out",
+        )
+    setattr(config, name, value)
 
 
 def _load(loader: Any, pretrained: Pretrained, part: str, **options: Any) -> Any:  # noqa: ANN401
     """Calls a ``from_pretrained``, and tells in one line why it failed."""
     local = Path(pretrained.location).is_dir()
     try:
-        return loader(
-            pretrained.location, revision=pretrained.revision, local_files_only=local, **options
-        )
+        with quiet_transformers():
+            return loader(
+                pretrained.location, revision=pretrained.revision, local_files_only=local, **options
+            )
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         if local or not isinstance(error, OSError):
             raise InputError(

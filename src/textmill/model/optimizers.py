@@ -125,7 +125,8 @@ def _learning_rate(name: str, depth: int, optimization: Optimization, base_prefi
 
 def _base_prefix(network: nn.Module) -> str:
     """The name of the encoder within the network; with adapters, of the encoder they wrap."""
-    inner = network.get_base_model() if hasattr(network, "get_base_model") else network
+    wrapper: Any = network
+    inner = wrapper.get_base_model() if hasattr(wrapper, "get_base_model") else wrapper
     return f".{getattr(inner, 'base_model_prefix', '')}"
 
 

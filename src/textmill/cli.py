@@ -1,0 +1,117 @@
+"""The command line: picks the verb, and tells errors in one line.
+
+Only the standard library is imported here, so that ``textmill --help`` is instant; a verb's module
+is imported when the verb is used.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from textmill.errors import InputError, TextmillError, did_you_mean
+from textmill.version import __version__
+
+
+class Verb(NamedTuple):
+    """A verb of the command line.
+
+    Attributes:
+        module: The module that does it.
+        summary: What it does, for the help.
+        config: For a verb that takes Hydra overrides, the name of its configuration; its module
+            has ``run(composed, **flags)``. The others have ``main(argv)``, which returns the exit
+            status.
+        flags: Switches of a verb that takes overrides, beside Hydra's own.
+    """
+
+    module: str
+    summary: str
+    config: str | None = None
+    flags: tuple[str, ...] = ()
+
+
+VERBS = {
+    "data": Verb("textmill.describe", "fetch, check and describe a data set", "train", ("json",)),
+    "train": Verb("textmill.train", "train a classifier, judge it, and write the run", "train"),
+    "evaluate": Verb("textmill.evaluate", "judge a bundle on any data set", "evaluate"),
+    "predict": Verb("textmill.predict", "label texts with a bundle"),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command line; returns the exit status: 0 done, 1 failed, 2 wrong input."""
+    arguments, debug = _take_debug(sys.argv[1:] if argv is None else argv)
+    if not arguments:
+        print(usage(), file=sys.stderr)
+        return 2
+    verb, *rest = arguments
+    if verb in ("-h", "--help"):
+        print(usage())
+        return 0
+    if verb == "--version":
+        print(f"textmill {__version__}")
+        return 0
+    try:
+        if verb not in VERBS:
+            raise InputError(f"there is no verb {verb!r}", hint=did_you_mean(verb, VERBS))
+        return _run(VERBS[verb], rest)
+    except TextmillError as error:
+        if debug:
+            traceback.print_exc()
+        return _complain(*error.problems, status=error.exit_status)
+    except KeyboardInterrupt:
+        return _complain("interrupted", status=130)
+
+
+def usage() -> str:
+    """The text of ``textmill --help``."""
+    verbs = "\n".join(f"  {name:<10} {verb.summary}" for name, verb in VERBS.items())
+    return f"""usage: textmill VERB ...
+
+From labelled text to a classifier in service.
+
+verbs:
+{verbs}
+
+options:
+  -h, --help  show this help, or a verb's: textmill VERB --help
+  --version   show the version
+  --debug     show the traceback of an error"""
+
+
+def _run(verb: Verb, arguments: list[str]) -> int:
+    if verb.config is None:
+        status: int = importlib.import_module(verb.module).main(arguments)
+        return status
+    from textmill.configuration import run_with_hydra
+
+    flags = {flag: f"--{flag}" in arguments for flag in verb.flags}
+    overrides = [argument for argument in arguments if argument[2:] not in flags]
+    # The verb's module, with torch behind it, is imported once the configuration is right.
+    run_with_hydra(
+        overrides,
+        verb.config,
+        lambda composed: importlib.import_module(verb.module).run(composed, **flags),
+    )
+    return 0
+
+
+def _take_debug(argv: Sequence[str]) -> tuple[list[str], bool]:
+    """The arguments without ``--debug``, and whether it was there; after ``--`` it is a text."""
+    end = argv.index("--") if "--" in argv else len(argv)
+    before = [argument for argument in argv[:end] if argument != "--debug"]
+    return [*before, *argv[end:]], len(before) < end
+
+
+def _complain(*problems: str, status: int = 2) -> int:
+    for problem in problems:
+        print(f"textmill: error: {problem}", file=sys.stderr)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

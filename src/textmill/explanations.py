@@ -1,0 +1,199 @@
+"""Says in one line what is wrong with a configuration: the key, what is wrong, what would do."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, get_args
+
+import yaml
+from hydra.errors import MissingConfigException
+from omegaconf.errors import InterpolationKeyError
+from pydantic import BaseModel, ValidationError
+
+from textmill.errors import InputError, did_you_mean
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+LONGEST_VALUE = 60
+HELP = "see --help for the keys and the groups"
+GROUP_NOUNS = {"data": "data set"}
+REFUSED_KEY = re.compile(r"Could not (?:override|append to config.*?|delete.*?) '([^']+)'")
+
+# What would do, by pydantic's name of the error.
+EXPECTATIONS = {
+    "bool_type": "give true or false",
+    "dict_type": "give a map, such as '{{A: 1, B: 2}}'",
+    "finite_number": "give a finite number",
+    "float_type": "give a number",
+    "greater_than": "give a number greater than {gt}",
+    "greater_than_equal": "give a number of at least {ge}",
+    "int_type": "give a whole number",
+    "less_than": "give a number less than {lt}",
+    "less_than_equal": "give a number of at most {le}",
+    "list_type": "give a list, such as [A,B]",
+    "literal_error": "give {expected}",
+    "missing": "give a longer list",
+    "string_too_long": "give text no longer than {max_length}",
+    "string_too_short": "give text no shorter than {min_length}",
+    "string_type": "give text",
+    "too_long": "give a list of {max_length}",
+    "too_short": "give a list of {min_length}",
+}
+
+
+def explain_validation(
+    error: ValidationError, values: Mapping[str, Any], schema: type[BaseModel]
+) -> InputError:
+    """Tells every problem that a schema found in ``values``, each in one line."""
+    by_key: dict[str, list[ErrorDetails]] = {}
+    for detail in error.errors():
+        by_key.setdefault(_key_of(detail, values), []).append(detail)
+    # Each member of a union complains; those that understood more of the value count.
+    told = [key for key in by_key if not any(other.startswith(f"{key}.") for other in by_key)]
+    return InputError.all_of(_explain_value(key, by_key[key], schema) for key in told)
+
+
+def explain_composition(error: Exception, schema: type[BaseModel]) -> InputError:
+    """Tells in one line what Hydra or OmegaConf refused."""
+    if isinstance(error, MissingConfigException):
+        return _missing_file(error)
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        mark = error.problem_mark
+        where = f"{mark.name}:{mark.line + 1}"
+        return InputError("the YAML can't be read", where=where, hint=error.problem)
+    if match := REFUSED_KEY.search(str(error)):
+        key = getattr(error.__cause__, "full_key", None) or ""
+        return unknown_key(max(key, match[1], key=len), schema)
+    return InputError(f"the configuration is wrong: {_first_line(error)}", hint=HELP)
+
+
+def explain_interpolation(key: str, error: Exception) -> InputError:
+    """Tells in one line why the value of ``key``, which refers to another, can't be had."""
+    if isinstance(error, InterpolationKeyError) and (match := re.search("'(.+)'", str(error))):
+        return InputError(f"{key} refers to {match[1]!r}, which is not a key", hint=f"set {key}")
+    reason = _first_line(error).partition("while resolving interpolation: ")
+    return InputError(f"{key} can't be worked out ({reason[2] or reason[0]})", hint=f"set {key}")
+
+
+def unknown_key(key: str, schema: type[BaseModel]) -> InputError:
+    """The error of a key that there isn't, with those that may have been meant."""
+    return InputError(f"there is no key {key!r}", hint=_key_hint(key, list(known_keys(schema))))
+
+
+def unknown_choice(group: str, name: str, options: Iterable[str]) -> InputError:
+    """The error of a choice that a group doesn't have, with those that may have been meant."""
+    return InputError(
+        f"there is no {GROUP_NOUNS.get(group, group)} named {name!r}",
+        where=f"{group}={name}",
+        hint=did_you_mean(name, [option for option in options if option != "base"]),
+    )
+
+
+def known_keys(schema: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    """Every key of a schema, dotted, sections included."""
+    for name, field in schema.model_fields.items():
+        yield f"{prefix}{name}"
+        for section in _sections_in(field.annotation):
+            yield from known_keys(section, f"{prefix}{name}.")
+
+
+def _sections_in(annotation: Any) -> Iterator[type[BaseModel]]:  # noqa: ANN401 - any annotation
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for argument in get_args(annotation):
+        yield from _sections_in(argument)
+
+
+def _missing_file(error: MissingConfigException) -> InputError:
+    """The error of a file of the configuration that there isn't, mostly a choice of a group."""
+    group, _, name = (error.missing_cfg_file or "").partition("/")
+    if group == "hydra":
+        kind, _, name = name.partition("/")
+        group = f"hydra/{kind}"
+    if name and error.options:
+        return unknown_choice(group, name, error.options)
+    return InputError(f"the configuration is wrong: {_first_line(error)}", hint=HELP)
+
+
+def _key_hint(key: str, known: Sequence[str]) -> str:
+    section, _, name = key.rpartition(".")
+    if key in known:
+        return f"{section} is null, so give it whole, as '{section}={{{name}: VALUE}}'"
+    siblings = _keys_in(section, known)
+    if section in known and not siblings:
+        return f"{section} is one value, so give it whole, as {section}=VALUE"
+    namesakes = [other for other in known if other.rpartition(".")[2] == name]
+    if namesakes and not section:
+        return f"did you mean {' or '.join(namesakes)}?"
+    if siblings:
+        return did_you_mean(key, siblings)
+    return did_you_mean(key, namesakes or known)
+
+
+def _keys_in(section: str, known: Sequence[str]) -> list[str]:
+    """The keys directly in a section; the empty name is the whole configuration."""
+    return [key for key in known if key.rpartition(".")[0] == section]
+
+
+def _key_of(detail: ErrorDetails, values: Mapping[str, Any]) -> str:
+    """The dotted key of a validation error.
+
+    Pydantic puts the names of a union's members between the keys; the values show which is which.
+    """
+    names: list[str] = []
+    current: Any = values
+    for part in detail["loc"]:
+        if part in (current if isinstance(current, Mapping) else _indices(current)):
+            names.append(str(part))
+            current = current[part]
+    if _is_missing(detail):
+        names.append(str(detail["loc"][-1]))
+    return ".".join(names)
+
+
+def _indices(value: object) -> range:
+    return range(len(value)) if isinstance(value, list) else range(0)
+
+
+def _is_missing(detail: ErrorDetails) -> bool:
+    return detail["type"] == "missing" and isinstance(detail["loc"][-1], str)
+
+
+def _explain_value(
+    key: str, details: Sequence[ErrorDetails], schema: type[BaseModel]
+) -> InputError:
+    if details[0]["type"] == "extra_forbidden":
+        return unknown_key(key, schema)
+    if _is_missing(details[0]):
+        return InputError(f"{key} is not given", hint=f"add {key}=VALUE")
+    value = json.dumps(details[0]["input"], ensure_ascii=False, default=str)
+    what = f"{key} can't be {value}" if len(value) <= LONGEST_VALUE else f"{key} is wrong"
+    if details[0]["type"] == "model_type":
+        first = _keys_in(key, list(known_keys(schema)))[0]
+        return InputError(what, hint=f"it has keys of its own, so set those, such as {first}=VALUE")
+    expected = " or ".join(dict.fromkeys(_expectation(detail) for detail in details))
+    hint = expected.replace(" or give ", " or ")
+    if isinstance(details[0]["input"], float | bool) and "give text" in hint:
+        hint += f", with quotes inside quotes: {key}=\"'VALUE'\""
+    return InputError(what, hint=hint)
+
+
+def _expectation(detail: ErrorDetails) -> str:
+    template = EXPECTATIONS.get(detail["type"])
+    if template is None:
+        return detail["msg"].removeprefix("Value error, ")
+    bounds = detail.get("ctx", {})
+    return template.format(
+        **{
+            name: int(bound) if isinstance(bound, float) and bound.is_integer() else bound
+            for name, bound in bounds.items()
+        }
+    )
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0].rstrip(".:") if lines else type(error).__name__

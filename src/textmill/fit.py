@@ -1,0 +1,327 @@
+"""One training: the network, the batches and Lightning's Trainer put together."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import EarlyStopping
+from torch import nn
+from torch.utils.data import DataLoader
+
+from textmill.data.batches import Collator, LengthGroupedBatchSampler, make_loader
+from textmill.data.stream import BatchStream, epoch_ends
+from textmill.data.tokens import TokenizedSplit
+from textmill.encoding import Padding
+from textmill.environment import has_bfloat16
+from textmill.errors import InputError
+from textmill.labels import Labels
+from textmill.model.checkpoints import (
+    AtomicCheckpointIO,
+    Checkpoints,
+    Plan,
+    StopRequest,
+    read_checkpoint,
+    resume_state,
+    validation_points,
+)
+from textmill.model.losses import ClassificationLoss
+from textmill.model.metric_names import monitor_mode
+from textmill.model.module import Batch, Classifier
+from textmill.model.optimizers import Optimization
+from textmill.model.progress import ShowProgress
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """How long and in what portions is trained.
+
+    Args:
+        max_epochs: Passes over the training examples.
+        max_steps: Optimizer steps; where given, instead of ``max_epochs``.
+        batch_size: Examples per batch and process.
+        max_tokens: Tokens per batch and process, padding included; instead of ``batch_size``.
+        accumulate: Batches per optimizer step.
+        patience: Validations without a better value before training stops; None never stops.
+    """
+
+    max_epochs: int
+    max_steps: int | None
+    batch_size: int
+    max_tokens: int | None
+    accumulate: int
+    patience: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Hardware:
+    """What is trained on.
+
+    Args:
+        accelerator: ``auto``, ``cpu``, ``gpu`` or ``mps``.
+        devices: Processes, one on each device; on a CPU they share the cores.
+        precision: One of Lightning's, or ``auto``.
+        workers: Processes that read and pad batches, for each training process.
+    """
+
+    accelerator: str
+    devices: int
+    precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"]
+    workers: int
+
+    @property
+    def resolved_precision(self) -> Literal["32-true", "bf16-mixed", "16-mixed"]:
+        """The precision; ``auto`` is bfloat16 where the hardware computes it, else float32."""
+        if self.precision != "auto":
+            return self.precision
+        return "bf16-mixed" if has_bfloat16() else "32-true"
+
+    def check(self) -> None:
+        """Makes sure that the machine has the devices asked for.
+
+        Raises:
+            InputError: It hasn't.
+        """
+        cuda = torch.cuda.device_count()
+        mps = int(torch.backends.mps.is_available())
+        present = {"gpu": cuda, "mps": mps, "auto": cuda or mps}
+        available = present.get(self.accelerator, 0)
+        if self.accelerator in ("gpu", "mps") and available == 0:
+            raise InputError(
+                f"this machine has no {self.accelerator}",
+                where=f"trainer.accelerator={self.accelerator}",
+                hint="set trainer.accelerator=auto",
+            )
+        if available and self.devices > available:
+            raise InputError(
+                f"{self.devices} devices are asked for, and there are {available}",
+                where=f"trainer.devices={self.devices}",
+                hint=f"set trainer.devices={available}",
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Saving:
+    """Where and how often the state of training is written.
+
+    Args:
+        last: Path of what resuming needs.
+        best: Path of the weights with the best value of the monitored metric.
+        history: Path of the validations' metrics.
+        monitor: The metric that decides which weights are the best.
+        every_steps: Optimizer steps between checkpoints; None goes by time.
+        every_seconds: Time between checkpoints.
+    """
+
+    last: Path
+    best: Path
+    history: Path
+    monitor: str
+    every_steps: int | None
+    every_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """How a training went.
+
+    Args:
+        steps: Optimizer steps made.
+        best_step: The step with the best validation, whose weights the network has now.
+        seconds: How long that took, in all the processes that the run was stopped and resumed in.
+        examples_per_second: Training examples, without the time of validation.
+    """
+
+    steps: int
+    best_step: int
+    seconds: float
+    examples_per_second: float
+
+
+def fit(
+    network: nn.Module,
+    loss: ClassificationLoss,
+    labels: Labels,
+    train: TokenizedSplit,
+    validation: TokenizedSplit,
+    padding: Padding,
+    *,
+    optimization: Optimization,
+    budget: Budget,
+    hardware: Hardware,
+    saving: Saving,
+    seed: int,
+) -> Fitted:
+    """Trains the network, from the last checkpoint if there is one, and gives it its best weights.
+
+    Raises:
+        InputError: The last checkpoint is broken.
+        StoppedError: Somebody asked to stop; the last checkpoint is written.
+    """
+    state = resume_state(saving.last) if saving.last.exists() else None
+    done = state["batches_done"] if state else 0
+    sampler = _train_sampler(train, budget, hardware, seed)
+    plan = _plan(sampler, budget, saving)
+    total_steps = plan.total_batches // budget.accumulate
+    module = Classifier(network, loss, labels, optimization, total_steps, seed)
+    collator = Collator(padding, labels)
+    with StopRequest() as stop:
+        checkpoints = _checkpoints(labels, plan, saving, stop)
+        if state is not None and state["finished"]:
+            checkpoints.load_state_dict(state)
+        else:
+            stream = BatchStream(sampler, plan.total_batches, done)
+            with _quiet_lightning(), _same_threads():
+                _trainer(checkpoints, done, labels, optimization, budget, hardware).fit(
+                    module,
+                    make_loader(train, stream, collator, workers=hardware.workers),
+                    _validation_loader(validation, collator, budget, hardware),
+                    ckpt_path=None if state is None else saving.last,
+                    weights_only=True,
+                )
+    module.load_state_dict(read_checkpoint(saving.best)["state_dict"])
+    return Fitted(
+        steps=int(checkpoints.validations[-1]["step"]),
+        best_step=checkpoints.best_step,
+        seconds=checkpoints.training_seconds + checkpoints.validation_seconds,
+        examples_per_second=checkpoints.examples / checkpoints.training_seconds,
+    )
+
+
+def process_rank() -> int:
+    """The number of this process among those that train together; 0 starts the others."""
+    return int(os.environ.get("RANK") or os.environ.get("LOCAL_RANK") or 0)
+
+
+def _world_size(devices: int) -> int:
+    return int(os.environ.get("WORLD_SIZE") or devices)
+
+
+def _plan(sampler: LengthGroupedBatchSampler, budget: Budget, saving: Saving) -> Plan:
+    epochs = budget.max_epochs
+    if budget.max_steps is not None:
+        batches = budget.max_steps * budget.accumulate
+        epochs = -(-batches // sampler.batches_in(0)) + 1
+    ends = epoch_ends(sampler, epochs, budget.accumulate)
+    total = ends[-1] if budget.max_steps is None else budget.max_steps * budget.accumulate
+    return Plan(
+        validation_points(ends, total), budget.accumulate, saving.every_steps, saving.every_seconds
+    )
+
+
+def _train_sampler(
+    train: TokenizedSplit, budget: Budget, hardware: Hardware, seed: int
+) -> LengthGroupedBatchSampler:
+    return LengthGroupedBatchSampler(
+        train.lengths,
+        batch_size=None if budget.max_tokens else budget.batch_size,
+        max_tokens=budget.max_tokens,
+        seed=seed,
+        shuffle=True,
+        rank=process_rank(),
+        world_size=_world_size(hardware.devices),
+    )
+
+
+def _validation_loader(
+    validation: TokenizedSplit, collator: Collator, budget: Budget, hardware: Hardware
+) -> DataLoader[Batch]:
+    sampler = LengthGroupedBatchSampler(
+        validation.lengths,
+        batch_size=None if budget.max_tokens else 2 * budget.batch_size,
+        max_tokens=2 * budget.max_tokens if budget.max_tokens else None,
+        seed=0,
+        shuffle=False,
+        rank=process_rank(),
+        world_size=_world_size(hardware.devices),
+    )
+    return make_loader(validation, sampler, collator, workers=hardware.workers)
+
+
+def _checkpoints(labels: Labels, plan: Plan, saving: Saving, stop: StopRequest) -> Checkpoints:
+    return Checkpoints(
+        saving.last,
+        saving.best,
+        saving.history,
+        saving.monitor,
+        maximize=monitor_mode(saving.monitor, multi_label=labels.multi_label) == "max",
+        plan=plan,
+        stop=stop,
+    )
+
+
+def _trainer(
+    checkpoints: Checkpoints,
+    done: int,
+    labels: Labels,
+    optimization: Optimization,
+    budget: Budget,
+    hardware: Hardware,
+) -> L.Trainer:
+    monitor, plan = checkpoints.monitor, checkpoints.plan
+    callbacks: list[L.Callback] = [checkpoints, ShowProgress(plan.total_batches, done, monitor)]
+    if budget.patience is not None:
+        # First, so that the checkpoint knows that training has ended.
+        mode = monitor_mode(monitor, multi_label=labels.multi_label)
+        callbacks.insert(0, _early_stopping(monitor, budget.patience, mode))
+    return L.Trainer(
+        accelerator=hardware.accelerator,
+        devices=hardware.devices,
+        strategy="ddp" if hardware.devices > 1 else "auto",
+        precision=hardware.resolved_precision,
+        # The stream of batches holds all epochs, as one.
+        max_epochs=1,
+        val_check_interval=plan.validate_at[0],
+        accumulate_grad_batches=budget.accumulate,
+        gradient_clip_val=optimization.gradient_clip,
+        callbacks=callbacks,
+        plugins=[AtomicCheckpointIO()],
+        deterministic=True,
+        use_distributed_sampler=False,
+        num_sanity_val_steps=0,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        logger=False,
+    )
+
+
+def _early_stopping(monitor: str, patience: int, mode: str) -> EarlyStopping:
+    return EarlyStopping(
+        f"validation/{monitor}", patience=patience, mode=mode, check_on_train_epoch_end=False
+    )
+
+
+@contextmanager
+def _same_threads() -> Iterator[None]:
+    """Gives torch its threads back, which Lightning divides among several processes."""
+    threads = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+@contextmanager
+def _quiet_lightning() -> Iterator[None]:
+    """Keeps Lightning's tips and device lines off the terminal."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="lightning")
+            warnings.filterwarnings("ignore", message=".*LeafSpec.*")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -1,0 +1,118 @@
+"""The Lightning module: one training step, and validation over the whole split."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import lightning as L
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from textmill.labels import Labels
+from textmill.model.losses import ClassificationLoss
+from textmill.model.metrics import classification_metrics
+from textmill.model.optimizers import Optimization, make_optimizer, make_schedule
+
+Batch = dict[str, Tensor]
+
+
+class Classifier(L.LightningModule):
+    """Trains a sequence classification network.
+
+    Each batch draws its dropout from a generator seeded by the batch's number, so that a run that
+    was stopped and resumed computes what an uninterrupted one does, bit for bit.
+
+    Args:
+        network: The network; its call takes a batch's inputs and has ``logits`` [batch, labels].
+        loss: The loss.
+        labels: The label set.
+        optimization: Optimizer and schedule.
+        total_steps: Optimizer steps of the whole training.
+        seed: The run's seed.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        loss: ClassificationLoss,
+        labels: Labels,
+        optimization: Optimization,
+        total_steps: int,
+        seed: int,
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.loss = loss
+        self.labels = labels
+        self.optimization = optimization
+        self.total_steps = total_steps
+        self.seed = seed
+        self._judged: list[tuple[Tensor, Tensor, Tensor]] = []
+
+    def forward(self, batch: Batch) -> Tensor:
+        """The logits ``[batch, labels]`` of a padded batch."""
+        inputs = {name: value for name, value in batch.items() if name not in ("labels", "index")}
+        logits: Tensor = self.network(**inputs).logits
+        return logits
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002
+        """Seeds what is random in this batch: dropout."""
+        torch.manual_seed(batch_seed(self.seed, self.global_rank, batch_idx))
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:  # noqa: ARG002
+        """The loss of a batch."""
+        loss: Tensor = self.loss(self(batch), batch["labels"])
+        return loss
+
+    def on_validation_epoch_start(self) -> None:
+        """Forgets what an interrupted validation may have left."""
+        self._judged = []
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002
+        """Keeps the logits of a batch, without waiting for them."""
+        self._judged.append((batch["index"], self(batch).float(), batch["labels"]))
+
+    def on_validation_epoch_end(self) -> None:
+        """Logs the metrics of the whole split, ``validation/...``, the same on each process."""
+        targets, probabilities = self._gather()
+        metrics = classification_metrics(targets, probabilities, self.labels)
+        self.log_dict({f"validation/{name}": value for name, value in metrics.items()})
+
+    def configure_optimizers(self) -> Any:  # noqa: ANN401 - Lightning takes many forms
+        """AdamW and its schedule, stepped with each optimizer step."""
+        optimizer = make_optimizer(self.network, self.optimization)
+        schedule = make_schedule(optimizer, self.optimization, self.total_steps)
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
+        }
+
+    def _gather(self) -> tuple[npt.NDArray[Any], npt.NDArray[np.float32]]:
+        """Targets and probabilities of the split, from all processes, in the split's order."""
+        index, logits, targets = (torch.cat(part).cpu() for part in zip(*self._judged, strict=True))
+        self._judged = []
+        activate = torch.sigmoid if self.labels.multi_label else _softmax
+        mine = (index.numpy(), activate(logits).numpy(), targets.numpy())
+        parts = _from_all_processes(mine)
+        everything = [np.concatenate(part) for part in zip(*parts, strict=True)]
+        order = np.argsort(everything[0], kind="stable")
+        return everything[2][order], everything[1][order]
+
+
+def batch_seed(seed: int, rank: int, batch: int) -> int:
+    """A seed of its own for each run, process and batch."""
+    return int(np.random.SeedSequence([seed, rank, batch]).generate_state(1, np.uint64)[0] >> 1)
+
+
+def _softmax(logits: Tensor) -> Tensor:
+    return torch.softmax(logits, dim=-1)
+
+
+def _from_all_processes(mine: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return [mine]
+    parts: list[Any] = [None] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(parts, mine)
+    return parts

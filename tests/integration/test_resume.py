@@ -1,0 +1,258 @@
+"""A run that is killed or stopped, wherever, resumes to the weights of one that was not.
+
+The children are forks of this process, so that they need not import torch again, and kill
+themselves with a real SIGKILL at an exact place.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import random
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import textmill.train  # noqa: F401 - imported once, for all forks
+from textmill.cli import main
+from textmill.model.checkpoints import AtomicCheckpointIO
+from textmill.model.module import Classifier
+
+STEPS = 18  # three epochs of six batches
+
+Patch = Callable[[], None]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Ninety-six short labelled texts."""
+    generator = random.Random(7)
+    good, bad = ("great", "lovely", "clever", "perfect"), ("awful", "dull", "silly", "loud")
+    lines = ["text,label"]
+    for number in range(120):
+        words = good if number % 2 else bad
+        text = " ".join(
+            generator.choices((*words, "film", "story", "the", "cast"), k=3 + number % 9)
+        )
+        lines.append(f"{text} {number},{'good' if number % 2 else 'bad'}")
+    path = tmp_path_factory.mktemp("data") / "reviews.csv"
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+@pytest.fixture
+def command(data: Path, tiny_encoder: Path, tmp_path: Path) -> list[str]:
+    """A training of a few seconds with a checkpoint at every second step."""
+    return [
+        "train",
+        "data=files",
+        f"data.train={data}",
+        "data.max_length=32",
+        "model=folder",
+        f"model.path={tiny_encoder}",
+        f"runs_dir={tmp_path / 'runs'}",
+        "trainer.max_epochs=3",
+        "trainer.batch_size=16",
+        "trainer.checkpoint_steps=2",
+        "optimizer.lr=0.01",
+        "baselines.enabled=false",
+    ]
+
+
+def in_fork(arguments: list[str], patch: Patch | None = None) -> int:
+    """Runs the command line in a forked child; returns its exit status, or minus its signal."""
+
+    def child() -> None:
+        os.setsid()
+        if patch is not None:
+            patch()
+        os._exit(main(arguments))
+
+    process = multiprocessing.get_context("fork").Process(target=child)
+    process.start()
+    process.join(timeout=180)
+    assert process.exitcode is not None
+    return process.exitcode
+
+
+def kill_self() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def on_call(owner: type, method: str, number: int, act: Patch, *, after: bool = False) -> Patch:
+    """A patch that acts at the start (or the end) of the given call of a method, from 1."""
+
+    def patch() -> None:
+        original = getattr(owner, method)
+        calls = 0
+
+        def counted(*arguments: Any, **named: Any) -> Any:
+            nonlocal calls
+            calls += 1
+            if calls == number and not after:
+                act()
+            result = original(*arguments, **named)
+            if calls == number and after:
+                act()
+            return result
+
+        counted.__name__ = method
+        setattr(owner, method, counted)
+
+    return patch
+
+
+def the_run(runs: Path) -> Path:
+    (manifest,) = runs.glob("*/*/manifest.json")
+    return manifest.parent
+
+
+def weights(run: Path) -> tuple[bytes, dict[str, torch.Tensor]]:
+    """The shipped weights, and the last ones."""
+    last = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+    return (run / "model" / "model.safetensors").read_bytes(), last["state_dict"]
+
+
+def assert_same_weights(run: Path, reference: Path) -> None:
+    shipped, last = weights(run)
+    expected_shipped, expected_last = weights(reference)
+    assert shipped == expected_shipped
+    assert last.keys() == expected_last.keys()
+    assert all(torch.equal(last[name], expected_last[name]) for name in last)
+    assert (run / "history.jsonl").read_text() == (reference / "history.jsonl").read_text()
+
+
+def resumed(command: list[str], run: Path) -> int:
+    runs = next(argument for argument in command if argument.startswith("runs_dir="))
+    return in_fork(["train", f"resume={run}", runs])
+
+
+@pytest.fixture
+def reference(command: list[str], tmp_path: Path) -> Callable[..., Path]:
+    """Trains without an interruption."""
+
+    def train(*overrides: str) -> Path:
+        runs = tmp_path / "reference"
+        assert in_fork([*command, *overrides, f"runs_dir={runs}"]) == 0
+        return the_run(runs)
+
+    return train
+
+
+def kill_and_resume(command: list[str], tmp_path: Path, patch: Patch) -> Path:
+    assert in_fork(command, patch) == -signal.SIGKILL
+    run = the_run(tmp_path / "runs")
+    assert json.loads((run / "manifest.json").read_text())["state"] == "running"
+    assert resumed(command, run) == 0
+    assert json.loads((run / "manifest.json").read_text())["state"] == "finished"
+    return run
+
+
+def test_sigkill_at_a_dozen_random_steps_changes_nothing(
+    command: list[str], tmp_path: Path, reference: Callable[..., Path]
+) -> None:
+    expected = reference()
+    for step in sorted(random.Random(11).sample(range(1, STEPS + 1), 12)):
+        runs = tmp_path / f"killed-at-{step}"
+        killed = [*command, f"runs_dir={runs}"]
+        patch = on_call(Classifier, "training_step", step, kill_self, after=step % 2 == 0)
+        assert in_fork(killed, patch) == -signal.SIGKILL
+        assert resumed(killed, the_run(runs)) == 0
+        assert_same_weights(the_run(runs), expected)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "owner", "method", "number"),
+    [
+        pytest.param(["trainer.workers=2"], Classifier, "training_step", 9, id="two-workers"),
+        pytest.param(["trainer.accumulate=4"], Classifier, "training_step", 11, id="accumulation"),
+        pytest.param([], Classifier, "validation_step", 2, id="validation"),
+        pytest.param(["trainer.max_tokens=200"], Classifier, "training_step", 8, id="token-budget"),
+        pytest.param(["trainer.max_steps=11"], Classifier, "training_step", 10, id="step-budget"),
+        pytest.param(["trainer.patience=1"], Classifier, "training_step", 9, id="early-stopping"),
+        pytest.param(
+            [], AtomicCheckpointIO, "save_checkpoint", 4, id="between-checkpoint-and-next-step"
+        ),
+    ],
+)
+def test_sigkill_anywhere_changes_nothing(
+    command: list[str],
+    tmp_path: Path,
+    reference: Callable[..., Path],
+    overrides: list[str],
+    owner: type,
+    method: str,
+    number: int,
+) -> None:
+    patch = on_call(owner, method, number, kill_self)
+    run = kill_and_resume([*command, *overrides], tmp_path, patch)
+    assert_same_weights(run, reference(*overrides))
+
+
+def test_sigkill_in_the_middle_of_writing_a_checkpoint_leaves_the_one_before(
+    command: list[str], tmp_path: Path, reference: Callable[..., Path]
+) -> None:
+    def patch() -> None:
+        save = torch.save
+        calls = 0
+
+        def half(checkpoint: object, path: Path) -> None:
+            nonlocal calls
+            calls += 1
+            save(checkpoint, path)
+            if calls == 3:
+                path.write_bytes(path.read_bytes()[:1000])
+                kill_self()
+
+        torch.save = half  # type: ignore[assignment]
+
+    assert_same_weights(kill_and_resume(command, tmp_path, patch), reference())
+
+
+def test_a_run_killed_again_and_again_still_ends_the_same(
+    command: list[str], tmp_path: Path, reference: Callable[..., Path]
+) -> None:
+    assert in_fork(command, on_call(Classifier, "training_step", 5, kill_self)) == -signal.SIGKILL
+    run = the_run(tmp_path / "runs")
+    for step in (4, 3, 6):
+        patch = on_call(Classifier, "training_step", step, kill_self)
+        assert in_fork(["train", f"resume={run}"], patch) == -signal.SIGKILL
+    assert resumed(command, run) == 0
+    assert_same_weights(run, reference())
+
+
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["ctrl-c", "sigterm"]
+)
+@pytest.mark.parametrize(
+    ("method", "call"),
+    [("training_step", 5), ("training_step", 6), ("validation_step", 1), ("training_step", 18)],
+    ids=["middle-of-epoch", "last-batch-of-epoch", "validation", "last-batch-of-all"],
+)
+def test_a_run_asked_to_stop_says_how_to_go_on_and_does(
+    command: list[str],
+    tmp_path: Path,
+    reference: Callable[..., Path],
+    number: signal.Signals,
+    status: int,
+    method: str,
+    call: int,
+) -> None:
+    def ask() -> None:
+        os.kill(os.getpid(), number)
+
+    stopped = in_fork(command, on_call(Classifier, method, call, ask))
+    run = the_run(tmp_path / "runs")
+    state = json.loads((run / "manifest.json").read_text())["state"]
+    if (method, call) == ("training_step", STEPS):
+        # There is nothing left to train: the run is finished as if nothing had been asked.
+        assert (stopped, state) == (0, "finished")
+    else:
+        assert (stopped, state) == (status, "interrupted")
+        assert resumed(command, run) == 0
+    assert_same_weights(run, reference())
