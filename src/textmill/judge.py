@@ -205,7 +205,10 @@ def compare_table(comparison: Comparison) -> Table:
         else ("accuracy", "f1_macro", "mcc")
     )
     notes = [f"{_heading(one.title)}: {one.note}" for one in comparison.contenders if one.note]
-    table = Table(box=SIMPLE_HEAD, caption=escape("\n".join(notes)) or None, caption_justify="left")
+    caption = escape("\n".join(notes)) or None
+    table = Table(
+        box=SIMPLE_HEAD, show_edge=False, pad_edge=False, caption=caption, caption_justify="left"
+    )
     table.add_column("Classifier")
     for metric in shown:
         table.add_column(METRIC_TITLES[metric], justify="right")
