@@ -317,6 +317,23 @@ class TestFiles:
         first = predict_file(single, source, f"first.{ending}", "--scores")
         assert predict_file(single, source, f"second.{ending}", "--scores") == first
 
+    @pytest.mark.parametrize("ending", ["csv", "jsonl.gz", "parquet"])
+    def test_a_terminal_sees_how_far_it_is(
+        self,
+        single: Path,
+        folder: Path,
+        ending: str,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        source = write_table(folder / f"in.{ending}", [*TEXTS])
+        monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+        predict_file(single, source, "out.csv")
+        output = capsys.readouterr()
+        lines = 5 if ending == "csv" else 4
+        assert f"4/{lines}" in output.err
+        assert output.out == ""
+
 
 class TestBreakingOff:
     FORMATS = ("csv", "tsv", "jsonl", "csv.gz", "parquet")
