@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from datasets import Dataset, concatenate_datasets
@@ -24,7 +25,7 @@ from textmill.judge import (
 from textmill.labels import Labels
 from textmill.predictor import Predictor
 from textmill.recipe import examples_of, source_of, text_columns
-from textmill.runs import write_json
+from textmill.runs import check_writable, write_json
 from textmill.schema import EvaluateConfig
 
 
@@ -38,6 +39,8 @@ def run(composed: Composed[EvaluateConfig]) -> None:
     config = composed.config
     bundle = read_bundle(config.bundle)
     _check_fit(config, bundle.info.text_columns)
+    if config.output is not None:
+        check_writable(Path(config.output), "output folder", "output")
     examples, split = _examples(config, bundle.labels)
     _warn_of_seen(examples, bundle.info.fingerprints)
     predictor = Predictor.from_bundle(config.bundle, device=config.device)
@@ -73,7 +76,7 @@ def _examples(config: EvaluateConfig, labels: Labels) -> tuple[Examples, Dataset
     return examples, concatenate_datasets(list(examples.splits.values()))
 
 
-def _warn_of_seen(examples: Examples, fingerprints: dict[str, str]) -> None:
+def _warn_of_seen(examples: Examples, fingerprints: Mapping[str, str]) -> None:
     """Says when the model has learned from the very examples it is judged on."""
     trained_on = fingerprints.get("data/train")
     for name, fingerprint in examples.fingerprints.items():

@@ -171,6 +171,8 @@ def fit(
     sampler = _train_sampler(train, budget, hardware, seed)
     plan = _plan(sampler, budget, saving)
     total_steps = plan.total_batches // budget.accumulate
+    # Pretrained networks come without dropout, set to evaluate.
+    network.train()
     module = Classifier(network, loss, labels, optimization, total_steps, seed)
     collator = Collator(padding, labels)
     with StopRequest() as stop:
@@ -234,14 +236,15 @@ def _train_sampler(
 def _validation_loader(
     validation: TokenizedSplit, collator: Collator, budget: Budget, hardware: Hardware
 ) -> DataLoader[Batch]:
+    world_size = _world_size(hardware.devices)
     sampler = LengthGroupedBatchSampler(
         validation.lengths,
-        batch_size=None if budget.max_tokens else 2 * budget.batch_size,
-        max_tokens=2 * budget.max_tokens if budget.max_tokens else None,
+        # Small enough for each process to have a batch: one without would not take part.
+        batch_size=max(1, min(2 * budget.batch_size, len(validation) // world_size)),
         seed=0,
         shuffle=False,
         rank=process_rank(),
-        world_size=_world_size(hardware.devices),
+        world_size=world_size,
     )
     return make_loader(validation, sampler, collator, workers=hardware.workers)
 

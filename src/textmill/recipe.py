@@ -40,7 +40,7 @@ def examples_of(
     data: DataSection,
     seed: int,
     *,
-    needed: Sequence[str] = SPLITS,
+    needed: Sequence[str] | None = None,
     labels: Labels | None = None,
     make_splits: bool = True,
 ) -> Examples:
@@ -49,7 +49,8 @@ def examples_of(
     Args:
         data: The data set's section.
         seed: Of the splits that have to be made.
-        needed: The splits wanted.
+        needed: The splits wanted; None is train, validation, and test if there is one or one can
+            be made.
         labels: The labels of a finished classifier, to judge it.
         make_splits: Whether splits that the data set lacks are made.
 
@@ -58,9 +59,12 @@ def examples_of(
         MachineError: It can't be fetched, or the cache can't be written.
     """
     data = _as_local_copy(data)
+    source = source_of(data)
     made = MadeSplits(data.split.validation, data.split.test, seed)
+    if needed is None:
+        needed = SPLITS if "test" in source.splits() or made.test else ("train", "validation")
     return load_examples(
-        source_of(data),
+        source,
         Columns(
             text=text_columns(data),
             label=str(data.label),

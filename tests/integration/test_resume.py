@@ -80,6 +80,12 @@ def in_fork(arguments: list[str], patch: Patch | None = None) -> int:
     return process.exitcode
 
 
+def in_folder(command: list[str], runs: Path) -> list[str]:
+    """The command with another folder for its runs."""
+    others = [argument for argument in command if not argument.startswith("runs_dir=")]
+    return [*others, f"runs_dir={runs}"]
+
+
 def kill_self() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
@@ -91,7 +97,7 @@ def on_call(owner: type, method: str, number: int, act: Patch, *, after: bool = 
         original = getattr(owner, method)
         calls = 0
 
-        def counted(*arguments: Any, **named: Any) -> Any:
+        def counted(*arguments: Any, **named: Any) -> Any:  # noqa: ANN401
             nonlocal calls
             calls += 1
             if calls == number and not after:
@@ -128,7 +134,7 @@ def assert_same_weights(run: Path, reference: Path) -> None:
 
 
 def resumed(command: list[str], run: Path) -> int:
-    runs = next(argument for argument in command if argument.startswith("runs_dir="))
+    (runs,) = (argument for argument in command if argument.startswith("runs_dir="))
     return in_fork(["train", f"resume={run}", runs])
 
 
@@ -138,7 +144,7 @@ def reference(command: list[str], tmp_path: Path) -> Callable[..., Path]:
 
     def train(*overrides: str) -> Path:
         runs = tmp_path / "reference"
-        assert in_fork([*command, *overrides, f"runs_dir={runs}"]) == 0
+        assert in_fork([*in_folder(command, runs), *overrides]) == 0
         return the_run(runs)
 
     return train
@@ -159,7 +165,7 @@ def test_sigkill_at_a_dozen_random_steps_changes_nothing(
     expected = reference()
     for step in sorted(random.Random(11).sample(range(1, STEPS + 1), 12)):
         runs = tmp_path / f"killed-at-{step}"
-        killed = [*command, f"runs_dir={runs}"]
+        killed = in_folder(command, runs)
         patch = on_call(Classifier, "training_step", step, kill_self, after=step % 2 == 0)
         assert in_fork(killed, patch) == -signal.SIGKILL
         assert resumed(killed, the_run(runs)) == 0

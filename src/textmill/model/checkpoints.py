@@ -193,6 +193,12 @@ class Checkpoints(L.Callback):
             for name, value in trainer.callback_metrics.items()
             if name.startswith("validation/")
         }
+        if self.monitor not in metrics:
+            raise InputError(
+                f"{self.monitor} is undefined on the validation split",
+                where="trainer.monitor",
+                hint="choose another metric, or a split with examples of every label",
+            )
         self.validations.append({"step": trainer.global_step, **metrics})
         if self._is_best():
             trainer.save_checkpoint(self.best, weights_only=True)
@@ -281,11 +287,15 @@ def read_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:  #
     except FileNotFoundError as error:
         raise InputError("there is no checkpoint", where=str(path)) from error
     except Exception as error:  # torch raises many kinds for a broken file
-        raise InputError(
-            "the checkpoint can't be read",
-            where=str(path),
-            hint="it is broken; delete it and resume again, which starts the training anew",
-        ) from error
+        raise _broken(path) from error
+
+
+def _broken(path: Path) -> InputError:
+    return InputError(
+        "the checkpoint can't be read",
+        where=str(path),
+        hint="it is broken; delete it and resume again, which starts the training anew",
+    )
 
 
 def resume_state(last: Path) -> dict[str, Any]:
@@ -294,7 +304,10 @@ def resume_state(last: Path) -> dict[str, Any]:
     Raises:
         InputError: As `read_checkpoint`.
     """
-    state: dict[str, Any] = read_checkpoint(last)["callbacks"]["Checkpoints"]
+    try:
+        state: dict[str, Any] = read_checkpoint(last)["callbacks"]["Checkpoints"]
+    except (KeyError, TypeError) as error:
+        raise _broken(last) from error
     return state
 
 
