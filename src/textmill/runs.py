@@ -112,17 +112,22 @@ def create_run(
     return run
 
 
-def check_writable(runs_dir: Path) -> None:
-    """Makes sure, before any work, that runs can be written.
+def check_writable(folder: Path, name: str = "runs folder", key: str = "runs_dir") -> None:
+    """Makes sure, before any work, that a folder is there or can be made, and can be written.
+
+    Args:
+        folder: The folder.
+        name: What it is to the user.
+        key: The configuration's key for it.
 
     Raises:
-        MachineError: They can't.
+        MachineError: It can't.
     """
-    absolute = runs_dir.absolute()
-    existing = next(folder for folder in (absolute, *absolute.parents) if os.path.lexists(folder))
+    absolute = folder.absolute()
+    existing = next(path for path in (absolute, *absolute.parents) if os.path.lexists(path))
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
         raise MachineError(
-            "the runs folder can't be written", where=str(runs_dir), hint="set runs_dir=FOLDER"
+            f"the {name} can't be written", where=str(folder), hint=f"set {key}=FOLDER"
         )
 
 

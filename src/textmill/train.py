@@ -21,7 +21,7 @@ from textmill.data.examples import Examples
 from textmill.data.tokens import TokenizedSplit, tokenize_split
 from textmill.encoding import Padding
 from textmill.environment import describe_environment
-from textmill.errors import InputError
+from textmill.errors import InputError, did_you_mean
 from textmill.fit import Budget, Fitted, Hardware, Saving, fit, process_rank
 from textmill.judge import (
     Comparison,
@@ -67,7 +67,7 @@ def run(composed: Composed[TrainConfig]) -> None:
     _hardware(config).check()
     check_writable(Path(config.runs_dir))
     examples = examples_of(config.data, config.seed)
-    monitor_mode(config.trainer.monitor, multi_label=examples.labels.multi_label)
+    _check_monitor(config.trainer.monitor, examples.labels)
     encoder = encoder_of(config.model, config.data)
     L.seed_everything(config.seed, workers=True, verbose=False)
     network = _network(config, encoder, examples.labels)
@@ -185,6 +185,22 @@ def _describe(run: Run, config: TrainConfig, examples: Examples, share_cut: floa
         _tell(f"{share_cut:.1%} of the training texts are longer than data.max_length")
     precision = _hardware(config).resolved_precision
     _tell(f"model {config.model.name}, precision {precision}, {config.trainer.devices} device(s)")
+
+
+def _check_monitor(monitor: str, labels: Labels) -> None:
+    """Makes sure that there will be such a metric.
+
+    Raises:
+        InputError: There won't.
+    """
+    monitor_mode(monitor, multi_label=labels.multi_label)
+    _, _, label = monitor.partition("/")
+    if label and label not in labels.names:
+        raise InputError(
+            f"there is no label {label!r}",
+            where=f"trainer.monitor={monitor}",
+            hint=did_you_mean(label, labels.names),
+        )
 
 
 def _network(config: TrainConfig, encoder: Encoder, labels: Labels) -> nn.Module:

@@ -398,13 +398,28 @@ def test_a_made_split_that_is_not_needed_may_be_empty() -> None:
     assert len(load(source, policies=policies, needed=("train",)).splits["train"]) == 2
     lines = lines_of(source, policies=policies)
     assert [line.split(":")[0] for line in lines] == [
-        "the validation split has no rows",
-        "the test split has no rows",
+        "the validation split has no rows, in rows.csv",
+        "the test split has no rows, in rows.csv",
     ]
 
 
-def test_a_source_without_any_row_is_an_error() -> None:
-    assert any("the train split has no rows" in line for line in lines_of(RowsSource(train=[])))
+def test_a_source_without_any_row_is_one_error() -> None:
+    (line,) = lines_of(RowsSource(train=[]))
+    assert line.startswith("the train split has no rows, in rows.csv")
+
+
+def test_a_split_emptied_by_errors_is_not_told_twice() -> None:
+    (line,) = lines_of(RowsSource(train=labelled(*((f"text {n}", None) for n in range(30)))))
+    assert line.startswith("30 rows of train have no label")
+
+
+def test_a_split_emptied_by_other_errors_is_told_beside_them() -> None:
+    unlabelled = labelled(*((f"text {n}", None) for n in range(30)))
+    lines = lines_of(RowsSource(train=many(30), validation=unlabelled, test=[]))
+    assert [line.split(" has ")[0].split(" have ")[0] for line in lines] == [
+        "30 rows of validation",
+        "the test split",
+    ]
 
 
 def test_a_split_that_is_neither_there_nor_made_is_an_error() -> None:

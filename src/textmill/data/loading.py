@@ -54,6 +54,10 @@ class _Plan:
     needed: tuple[str, ...]
     whole: str | None = None
 
+    def origin(self, split: str) -> str:
+        """The source's split that a split's rows come from."""
+        return "train" if split in self.make else self.whole or split
+
 
 @dataclass(frozen=True, slots=True)
 class _Settings:
@@ -173,7 +177,7 @@ def _write_examples(
     check_unseen_labels(staged, reader, findings)
     chosen = _choose_rows(staged, reader, settings, findings)
     names = label_names(staged, reader)
-    findings.raise_errors(also=_too_little(chosen, names, findings, settings))
+    findings.raise_errors(also=_too_little(chosen, names, findings, settings, source.describe()))
 
     known = Labels(names, settings.rule.multi_label)
     ids = label_ids(reader, names)
@@ -250,16 +254,28 @@ def _drops_rare(
 
 
 def _too_little(
-    chosen: Chosen, names: tuple[str, ...], findings: Findings, settings: _Settings
+    chosen: Chosen,
+    names: tuple[str, ...],
+    findings: Findings,
+    settings: _Settings,
+    described: str,
 ) -> Iterator[InputError]:
-    """What is missing to learn or judge anything: rows in a split, a second label."""
-    empty = [split for split in settings.plan.needed if not chosen[split][1].any()]
+    """What is missing to learn or judge anything: rows in a split, a second label.
+
+    That a split has no rows is not told where it follows from what is told already: from errors
+    in its rows, or from the split that it is made from having none.
+    """
+    plan, problems = settings.plan, findings.problems()
+    explained = {problem.split for problem in problems if problem.action == "error"}
+    empty = [split for split in plan.needed if not chosen[split][1].any()]
     for split in empty:
-        dropped = [f"{p.count:,} {p.kind}" for p in findings.problems() if p.action == "drop"]
+        if plan.origin(split) in explained or (split in plan.make and "train" in empty):
+            continue
+        dropped = [f"{p.count:,} {p.kind}" for p in problems if p.action == "drop"]
         left_out = f" after leaving out {', '.join(dropped)}" if dropped else ""
-        other = f"data.split.{split}" if split in settings.plan.make else "data.on_problem"
+        other = f"data.split.{split}" if split in plan.make else "data.on_problem"
         what = f"the {split} split has no rows{left_out}"
-        yield InputError(what, hint=f"set data.{split} or {other}")
+        yield InputError(what, where=described, hint=f"set data.{split} or {other}")
     least = 1 if settings.rule.multi_label else 2
     if not empty and len(names) < least:
         only = f"the only label is {names[0]}" if names else "there are no labels"

@@ -59,6 +59,8 @@ def monitor_mode(name: str, *, multi_label: bool) -> Literal["min", "max"]:
     if name not in known and not (slash and label and metric in PER_LABEL_METRICS):
         kind = "multi-label" if multi_label else "single-label"
         raise InputError(
-            f"{name!r} is not a metric of {kind} classification", hint=did_you_mean(name, known)
+            f"{name!r} is not a metric of {kind} classification",
+            where="trainer.monitor",
+            hint=did_you_mean(name, known),
         )
     return "min" if name in LOWER_IS_BETTER else "max"

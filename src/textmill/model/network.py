@@ -64,7 +64,7 @@ def load_tokenizer(pretrained: Pretrained) -> PreTrainedTokenizerFast:
     """Loads the tokenizer of an encoder.
 
     Raises:
-        InputError: There is none, or it is not a fast one.
+        InputError: There is none, it is not a fast one, or it has no vocabulary.
     """
     from transformers import AutoTokenizer
 
@@ -74,6 +74,13 @@ def load_tokenizer(pretrained: Pretrained) -> PreTrainedTokenizerFast:
             "the model has no fast tokenizer",
             where=pretrained.location,
             hint="choose another model",
+        )
+    # Without its file, transformers makes up a tokenizer to which every word is unknown.
+    if len(tokenizer) <= len(tokenizer.all_special_tokens):
+        raise InputError(
+            "the model's tokenizer can't be used (it has no vocabulary)",
+            where=pretrained.location,
+            hint="give a folder in the Hugging Face layout with model.path=FOLDER",
         )
     return tokenizer  # type: ignore[no-any-return]
 
@@ -154,8 +161,11 @@ def add_lora(network: PreTrainedModel, lora: Lora) -> nn.Module:
     try:
         adapted: nn.Module = get_peft_model(network, config)
     except ValueError as error:
+        reason = str(error).partition(". ")[0]
         raise InputError(
-            f"peft can't adapt this model ({error})", hint="set model.lora.targets=[LAYER,...]"
+            f"peft can't adapt this model ({reason})",
+            where=f"model.lora.targets=[{','.join(lora.targets)}]" if lora.targets else None,
+            hint="set model.lora.targets=[LAYER,...] to names of its linear layers",
         ) from error
     return adapted
 

@@ -180,10 +180,15 @@ class JsonLinesReader:
                 where=str(path),
                 hint="write each of its elements on a line of its own",
             )
-        rows = [_json_row(line, "") for line in chain([first], lines) if not line.isspace()]
-        return tuple(
-            dict.fromkeys(key for row in rows if isinstance(row, Row) for key in row.values)
-        )
+        found = (_json_row(line, "") for line in chain([first], lines) if not line.isspace())
+        rows = [row for row in found if isinstance(row, Row)]
+        if not rows:
+            raise InputError(
+                "no line is a JSON object",
+                where=str(path),
+                hint="write one JSON object a line, or set data.format or data.encoding",
+            )
+        return tuple(dict.fromkeys(key for row in rows for key in row.values))
 
 
 class ParquetReader:
