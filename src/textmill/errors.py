@@ -6,8 +6,9 @@ Inside, code raises one of these; the command line prints each problem as one li
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
+
+MOST_NAMES = 30
 
 
 class TextmillError(Exception):
@@ -48,13 +49,21 @@ def one_line(what: str, *, where: str | None = None, hint: str | None = None) ->
     """Joins the three parts of a message: ``WHAT, in WHERE: NEXT STEP``."""
     message = what if where is None else f"{what}, in {where}"
     message = message if hint is None else f"{message}: {hint}"
-    return " ".join(message.split())
+    # What the user's data put into a message must not steer the terminal.
+    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in " ".join(message.split()))
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """A hint for an unknown name: the nearest known ones, or else all of them."""
-    names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=3)
+    """A hint for an unknown name: the nearest known ones, or else all of them, if not too many."""
+    import difflib  # slow to import for the command line's --help
+
+    by_folded: dict[str, list[str]] = {}
+    for other in sorted(known):
+        by_folded.setdefault(other.casefold(), []).append(other)
+    folded = difflib.get_close_matches(name.casefold(), by_folded, n=3)
+    near = [other for match in folded for other in by_folded[match]]
     if near:
         return f"did you mean {' or '.join(near)}?"
-    return f"choose one of {', '.join(names)}"
+    names = [other for others in by_folded.values() for other in others]
+    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+    return f"choose one of {', '.join(names[:MOST_NAMES])}{more}"
