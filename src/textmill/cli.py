@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import importlib
 import sys
-import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 from textmill.errors import InputError, TextmillError, did_you_mean
@@ -25,17 +25,19 @@ class Verb(NamedTuple):
         config: For a verb that takes Hydra overrides, the name of its configuration; its module
             has ``run(composed, **flags)``. The others have ``main(argv)``, which returns the exit
             status.
-        flags: Switches of a verb that takes overrides, beside Hydra's own.
+        flags: Switches of a verb that takes overrides, each with what it does.
     """
 
     module: str
     summary: str
     config: str | None = None
-    flags: tuple[str, ...] = ()
+    flags: Mapping[str, str] = MappingProxyType({})
 
 
 VERBS = {
-    "data": Verb("textmill.describe", "fetch, check and describe a data set", "train", ("json",)),
+    "data": Verb(
+        "textmill.describe", "fetch, check and describe a data set", "train", {"json": "print JSON"}
+    ),
     "train": Verb("textmill.train", "train a classifier, judge it, and write the run", "train"),
     "evaluate": Verb("textmill.evaluate", "judge a bundle on any data set", "evaluate"),
     "predict": Verb("textmill.predict", "label texts with a bundle"),
@@ -58,9 +60,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if verb not in VERBS:
             raise InputError(f"there is no verb {verb!r}", hint=did_you_mean(verb, VERBS))
-        return _run(VERBS[verb], rest)
+        return _run(verb, rest)
     except TextmillError as error:
         if debug:
+            import traceback  # slow to import for --help
+
             traceback.print_exc()
         return _complain(*error.problems, status=error.exit_status)
     except KeyboardInterrupt:
@@ -83,10 +87,16 @@ options:
   --debug     show the traceback of an error"""
 
 
-def _run(verb: Verb, arguments: list[str]) -> int:
+def _run(name: str, arguments: list[str]) -> int:
+    verb = VERBS[name]
     if verb.config is None:
         status: int = importlib.import_module(verb.module).main(arguments)
         return status
+    if "--help" in arguments or "-h" in arguments:
+        from textmill.verb_help import verb_help
+
+        print(verb_help(name, verb.summary, verb.config, verb.flags))
+        return 0
     from textmill.configuration import run_with_hydra
 
     flags = {flag: f"--{flag}" in arguments for flag in verb.flags}

@@ -17,9 +17,10 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 
+from textmill.config_files import CONFIG_PACKAGE
 from textmill.errors import InputError
 from textmill.explanations import explain_composition, explain_interpolation, explain_validation
-from textmill.overrides import CONFIG_PACKAGE, check_overrides
+from textmill.overrides import check_overrides
 from textmill.schema import SCHEMAS, Section
 
 ConfigT = TypeVar("ConfigT", bound=Section)
@@ -53,7 +54,7 @@ def run_with_hydra(
 ) -> None:
     """Composes the configuration that ``argv`` asks for, checks it, and gives it to ``task``.
 
-    Hydra's own flags (``--help``, ``--cfg``, ``--multirun`` and so on) are answered by Hydra.
+    Hydra's own flags (``--cfg``, ``--multirun`` and so on) are answered by Hydra.
 
     Raises:
         InputError: The configuration is wrong; all problems found are told together.

@@ -12,6 +12,7 @@ from hydra.errors import MissingConfigException
 from omegaconf.errors import InterpolationKeyError
 from pydantic import BaseModel, ValidationError
 
+from textmill.config_files import BASE
 from textmill.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def unknown_choice(group: str, name: str, options: Iterable[str]) -> InputError:
     return InputError(
         f"there is no {GROUP_NOUNS.get(group, group)} named {name!r}",
         where=f"{group}={name}",
-        hint=did_you_mean(name, [option for option in options if option != "base"]),
+        hint=did_you_mean(name, [option for option in options if option != BASE]),
     )
 
 

@@ -6,7 +6,6 @@ import argparse
 import shlex
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from importlib import resources
 from typing import NoReturn
 
 from hydra._internal.utils import get_args_parser
@@ -15,10 +14,10 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import OverrideParseException
 from pydantic import BaseModel
 
+from textmill.config_files import BASE, group_choices
 from textmill.errors import InputError
 from textmill.explanations import known_keys, unknown_choice, unknown_key
 
-CONFIG_PACKAGE = "textmill.conf"
 # The one group of which none can be chosen, or several together.
 EXPERIMENT = "experiment"
 
@@ -49,20 +48,6 @@ def check_overrides(argv: Sequence[str], schema: type[BaseModel]) -> None:
     problems += _repeated(overrides)
     if problems:
         raise InputError.all_of(problems)
-
-
-def group_choices() -> dict[str, list[str]]:
-    """The groups of the package's configuration, each with its choices."""
-    folders = (item for item in resources.files(CONFIG_PACKAGE).iterdir() if item.is_dir())
-    choices = {
-        folder.name: sorted(
-            item.name.removesuffix(".yaml")
-            for item in folder.iterdir()
-            if item.name.endswith(".yaml")
-        )
-        for folder in folders
-    }
-    return {group: names for group, names in choices.items() if names}
 
 
 def _parse_flags(argv: Sequence[str]) -> argparse.Namespace:
@@ -129,7 +114,7 @@ def _choice_problems(override: Override, choices: Sequence[str]) -> Iterator[Inp
     if group == EXPERIMENT and (value is None or isinstance(value, list)):
         return
     # A number, null, a list; nothing; what the choices start from; a path that leaves the group.
-    if not isinstance(value, str) or value in ("", "base") or value[0] == "/" or ".." in value:
+    if not isinstance(value, str) or value in ("", BASE) or value[0] == "/" or ".." in value:
         yield unknown_choice(group, _value_of(override), choices)
 
 
