@@ -1,0 +1,52 @@
+# Two commands do everything on a fresh machine: make train, make test. Both make what they need.
+
+PYTHON ?= python3
+VENV ?= .venv
+# Options of `textmill train` or of pytest: make train ARGS="data=tweets seed=7"
+ARGS ?=
+
+# Modules are compiled when they are first imported: compiling all of them would take a minute.
+INSTALL = $(VENV)/bin/python -m pip install --no-compile --constraint constraints.txt --editable
+
+.DEFAULT_GOAL := help
+.PHONY: help train test lint types format clean
+
+help: ## Show this help
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+train: $(VENV)/.installed ## Install Textmill, and train the default classifier
+	$(VENV)/bin/textmill train $(ARGS)
+
+test: $(VENV)/.installed-dev ## Install Textmill with its tools, and run all tests
+	$(VENV)/bin/python -m pytest $(ARGS)
+
+lint: $(VENV)/.installed-dev types ## Check style, formatting, the import floors and types
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/lint-imports
+
+types: $(VENV)/.installed-dev ## Check types
+	$(VENV)/bin/mypy
+
+format: $(VENV)/.installed-dev ## Format, and mend what can be mended
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+clean: ## Remove the virtual environment, builds and caches; runs stay
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find src tests benchmarks -name '__pycache__' -prune -exec rm -rf {} +
+	find src -name '*.egg-info' -prune -exec rm -rf {} +
+
+# The file that venv makes last: where it is, the environment is whole.
+$(VENV)/bin/pip:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo 'Textmill needs Python 3.11 or newer: make ... PYTHON=python3.12' >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/pip
+	$(INSTALL) .
+	@touch $@
+
+$(VENV)/.installed-dev: pyproject.toml constraints.txt | $(VENV)/bin/pip
+	$(INSTALL) '.[dev]'
+	@touch $(VENV)/.installed $@

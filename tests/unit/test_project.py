@@ -1,0 +1,98 @@
+"""The project's own files agree with its code."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+import tomllib
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parents[2]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+REQUIRED = [Requirement(text) for text in PROJECT["dependencies"]]
+EXTRAS = {
+    name: [Requirement(text) for text in texts]
+    for name, texts in PROJECT["optional-dependencies"].items()
+}
+# Run as a command, not imported.
+NOT_IMPORTED = {"pip"}
+# Pydantic's own half, and the one module of it that names the shape of its errors.
+NOT_DECLARED = {"pydantic-core"}
+
+
+def names_of(requirements: list[Requirement]) -> set[str]:
+    return {canonicalize_name(requirement.name) for requirement in requirements}
+
+
+def imported_distributions() -> set[str]:
+    modules: set[str] = set()
+    for path in (ROOT / "src").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Import):
+                modules |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                modules.add(node.module.partition(".")[0])
+    modules -= {*sys.stdlib_module_names, "textmill"}
+    owners = metadata.packages_distributions()
+    return {canonicalize_name(owners[module][0]) for module in modules}
+
+
+def constraints() -> dict[str, str]:
+    lines = (ROOT / "constraints.txt").read_text("utf-8").splitlines()
+    pairs = (line.split("==") for line in lines if not line.startswith("#"))
+    return {canonicalize_name(name): version for name, version in pairs}
+
+
+def test_what_the_code_imports_is_what_it_depends_on() -> None:
+    declared = names_of(REQUIRED) | names_of(EXTRAS["lora"])
+    assert imported_distributions() - NOT_DECLARED == declared - NOT_IMPORTED
+
+
+def test_every_dependency_is_pinned_within_its_range() -> None:
+    pins = constraints()
+    for requirement in [*REQUIRED, *(one for extra in EXTRAS.values() for one in extra)]:
+        name = canonicalize_name(requirement.name)
+        if name not in NOT_IMPORTED:
+            assert requirement.specifier.contains(pins[name]), requirement
+
+
+def test_what_the_dependencies_need_is_pinned_too() -> None:
+    pins = constraints()
+    to_see = [*names_of(REQUIRED), *names_of(EXTRAS["dev"])]
+    seen: set[str] = set()
+    while to_see:
+        name = to_see.pop()
+        if name in seen or name in NOT_IMPORTED:
+            continue
+        seen.add(name)
+        assert name in pins
+        for text in metadata.requires(name) or []:
+            requirement = Requirement(text)
+            if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+                to_see.append(canonicalize_name(requirement.name))
+
+
+def test_pins_are_exact_and_hold_for_any_build() -> None:
+    text = (ROOT / "constraints.txt").read_text("utf-8")
+    for line in text.splitlines():
+        assert line.startswith("#") or re.fullmatch(r"[A-Za-z0-9._-]+==[0-9][0-9A-Za-z.]*", line)
+
+
+def test_the_environment_of_the_tests_is_the_pinned_one() -> None:
+    installed = {
+        canonicalize_name(found.metadata["Name"]): found.version.partition("+")[0]
+        for found in metadata.distributions()
+    }
+    for name, version in constraints().items():
+        assert installed.get(name, version) == version, f"{name}: run make test"
+
+
+@pytest.mark.parametrize("target", ["train", "test", "lint", "types", "format", "clean", "help"])
+def test_make_has_its_targets(target: str) -> None:
+    assert re.search(rf"^{target}:.* ## ", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
