@@ -46,10 +46,10 @@ def run(composed: Composed[EvaluateConfig]) -> None:
     predictor = Predictor.from_bundle(config.bundle, device=config.device)
     judged = judge(predictor, split, bundle.labels, thresholds=bundle.info.thresholds)
     comparison = compare(Contender("model", "the model", judged), [], seed=config.seed)
-    _print(comparison, config)
     if config.output is not None:
         write_predictions(Path(config.output) / "predictions.parquet", judged.predictions)
         write_json(Path(config.output) / "metrics.json", flat_metrics(config.split, comparison))
+    _print(comparison, config)
 
 
 def _check_fit(config: EvaluateConfig, trained_on: tuple[str, ...]) -> None:

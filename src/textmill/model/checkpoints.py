@@ -259,8 +259,9 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         storage_options: Any | None = None,  # noqa: ANN401, ARG002
     ) -> None:
         """Writes a checkpoint."""
-        with replace_file(Path(path)) as temporary:
-            torch.save(checkpoint, temporary)
+        # A file of Python's, for torch's own neither tells why it failed nor is closed then.
+        with replace_file(Path(path)) as temporary, temporary.open("wb") as file:
+            torch.save(checkpoint, file)
 
     def load_checkpoint(
         self,
