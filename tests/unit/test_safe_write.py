@@ -129,3 +129,19 @@ def test_a_file_where_a_folder_is_wanted_is_told_and_stays(tmp_path: Path) -> No
 def test_other_errors_of_the_caller_are_not_the_machines(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError), replace_file(tmp_path / "file"):
         (tmp_path / "not-there").read_text()
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        pytest.param(OSError(errno.ENOSPC, "No space left on device"), id="plain"),
+        pytest.param(Exception(f"No space left on device (os error {errno.ENOSPC})"), id="quoted-by-rust"),
+    ],
+)
+def test_a_full_disk_is_told_however_a_library_puts_it(tmp_path: Path, failure: Exception) -> None:
+    wrapped = RuntimeError("unexpected pos 576 vs 534")
+    wrapped.__context__ = failure
+    for error in (failure, wrapped):
+        with pytest.raises(MachineError, match="the disk is full"):
+            break_off(replace_file(tmp_path / "file"), error)
+    assert entries(tmp_path) == []
