@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import nn
 
 from textmill.encoding import Encoded, LengthPolicy, Padding, encode, pad_batch
 from textmill.errors import InputError
@@ -47,7 +48,9 @@ class Scorer:
         device: str = "cpu",
     ) -> None:
         self.device = resolve_device(device)
-        self._model = model.float().eval().to(self.device)  # type: ignore[arg-type]
+        module: nn.Module = model
+        module.float().eval().to(self.device)
+        self._model = model
         self._tokenizer = tokenizer
         self._policy = policy
         self._padding = Padding.of(tokenizer)
