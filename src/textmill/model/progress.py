@@ -81,7 +81,8 @@ class Lines:
         rate = (done - self._first) / max(1e-9, time.monotonic() - self._started)
         left = (self._total - done) / rate
         self.say(
-            f"batch {done}/{self._total}  loss {loss:.3f}  {speed:.0f} examples/s  {left:.0f} s left"
+            f"batch {done}/{self._total}  loss {loss:.3f}  "
+            f"{speed:.0f} examples/s  {left:.0f} s left"
         )
 
     def say(self, line: str) -> None:
@@ -146,7 +147,8 @@ class ShowProgress(L.Callback):
         metrics = trainer.callback_metrics
         value, loss = (float(metrics[f"validation/{name}"]) for name in (self._monitor, "loss"))
         self._display.say(
-            f"validation after {trainer.global_step} steps: {self._monitor} {value:.4f}, loss {loss:.4f}"
+            f"validation after {trainer.global_step} steps: "
+            f"{self._monitor} {value:.4f}, loss {loss:.4f}"
         )
         self._shown_at = time.monotonic()
         self._examples = 0
