@@ -55,6 +55,7 @@ class Scorer:
         self._policy = policy
         self._padding = Padding.of(tokenizer)
         self._multi_label = multi_label
+        self._labels = len(model.config.id2label)
 
     def logits(self, texts: Texts, *, batch_size: int = 64) -> Scores:
         """The model's raw outputs, ``[texts, labels]``, in the order of the texts.
@@ -72,7 +73,7 @@ class Scorer:
             for start in range(0, len(texts), STRETCH)
         ]
         if not stretches:
-            return np.empty((0, self._model.config.num_labels), dtype=np.float32)
+            return np.empty((0, self._labels), dtype=np.float32)
         return np.concatenate(stretches)
 
     def probabilities(self, texts: Texts, *, batch_size: int = 64) -> Scores:
@@ -91,7 +92,7 @@ class Scorer:
     def _stretch(self, texts: Texts, batch_size: int) -> Scores:
         firsts, seconds = _sides(texts)
         encoded = encode(self._tokenizer, firsts, seconds, self._policy)
-        logits = np.empty((len(texts), self._model.config.num_labels), dtype=np.float32)
+        logits = np.empty((len(texts), self._labels), dtype=np.float32)
         for batch in _by_length(encoded, batch_size):
             logits[batch] = self._forward(encoded, batch)
         return logits
