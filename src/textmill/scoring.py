@@ -55,7 +55,7 @@ class Scorer:
         self._policy = policy
         self._padding = Padding.of(tokenizer)
         self._multi_label = multi_label
-        self._labels = len(model.config.id2label)
+        self._labels = int(model.config.num_labels or 0)
 
     def logits(self, texts: Texts, *, batch_size: int = 64) -> Scores:
         """The model's raw outputs, ``[texts, labels]``, in the order of the texts.
