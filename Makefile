@@ -5,7 +5,9 @@ VENV ?= .venv
 # Options of `textmill train` or of pytest: make train ARGS="data=tweets seed=7"
 ARGS ?=
 
-# Modules are compiled when they are first imported: compiling all of them would take a minute.
+# Modules are compiled when they are first imported, and so must be kept: compiling all of them at
+# once would take a minute, compiling anew in each process much more.
+unexport PYTHONDONTWRITEBYTECODE
 INSTALL = $(VENV)/bin/python -m pip install --no-compile --constraint constraints.txt --editable
 
 .DEFAULT_GOAL := help
