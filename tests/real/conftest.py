@@ -16,7 +16,7 @@ from textmill.errors import TextmillError
 COLA = Path(__file__).parents[3] / "shared" / "data" / "cola"
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="session")
 def packaged_assets() -> None:
     """Has everything from the package index in the cache: ``TEXTMILL_CACHE``, or the user's.
 
@@ -30,7 +30,7 @@ def packaged_assets() -> None:
 
 
 @pytest.fixture(scope="session")
-def short_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def short_run(packaged_assets: None, tmp_path_factory: pytest.TempPathFactory) -> Path:  # noqa: ARG001
     """The folder of a run: MiniLM after 30 steps on ``movie_reviews``; read only."""
     folder = tmp_path_factory.mktemp("short-run")
     run_textmill(

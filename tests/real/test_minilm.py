@@ -13,7 +13,7 @@ from sklearn import metrics as theirs
 
 from tests.real.command_line import textmill
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.usefixtures("packaged_assets")]
 
 CHEAP = ("data.max_length=64", "baselines.enabled=false")
 SMALL_SPLITS = ("data.split.validation=0.02", "data.split.test=0.02")
