@@ -135,7 +135,9 @@ def test_other_errors_of_the_caller_are_not_the_machines(tmp_path: Path) -> None
     "failure",
     [
         pytest.param(OSError(errno.ENOSPC, "No space left on device"), id="plain"),
-        pytest.param(Exception(f"No space left on device (os error {errno.ENOSPC})"), id="quoted-by-rust"),
+        pytest.param(
+            Exception(f"No space left on device (os error {errno.ENOSPC})"), id="quoted-by-rust"
+        ),
     ],
 )
 def test_a_full_disk_is_told_however_a_library_puts_it(tmp_path: Path, failure: Exception) -> None:
