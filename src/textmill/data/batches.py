@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import overload
@@ -227,9 +229,9 @@ def make_loader(
 ) -> DataLoader[dict[str, torch.Tensor]]:
     """Reads a split's batches, in the sampler's order whatever the number of workers.
 
-    Workers are started afresh instead of forked: a fork copies the tokenizer's and torch's threads
-    half. The loader draws from a generator of its own, so that iterating over it doesn't disturb
-    torch's.
+    Workers are forked where that is safe, as it is for what they do: reading and padding, without
+    the tokenizer and without torch's threads. The loader draws from a generator of its own, so that
+    iterating over it doesn't disturb torch's.
 
     Args:
         split: Where the rows are.
@@ -237,6 +239,9 @@ def make_loader(
         collator: Makes tensors of them.
         workers: Processes that read ahead; 0 reads in this one.
     """
+    if workers:
+        # Unless it is told what to do, the tokenizers library warns of forks after it used threads.
+        os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     # torch's types know only of items that are joined to batches; a split gives a batch whole.
     return DataLoader(
         split,  # type: ignore[arg-type]
@@ -244,7 +249,7 @@ def make_loader(
         collate_fn=collator,  # type: ignore[arg-type]
         num_workers=workers,
         persistent_workers=workers > 0,
-        multiprocessing_context="spawn" if workers else None,
+        multiprocessing_context="fork" if workers and sys.platform == "linux" else None,
         pin_memory=torch.cuda.is_available(),
         generator=torch.Generator(),
     )
