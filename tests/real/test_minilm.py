@@ -39,8 +39,9 @@ def recomputed(path: Path) -> dict[str, float]:
     names = [name.removeprefix("probability/") for name in columns]
     ids = {name: index for index, name in enumerate(names)}
     true, chosen = table.label.map(ids), table.prediction.map(ids)
-    scores = table[columns].to_numpy(np.float64)
-    probabilities = scores / scores.sum(axis=1, keepdims=True)
+    scores = table[columns].to_numpy()
+    # log_loss wants sums of exactly 1; rankings want the scores as they are, ties included.
+    probabilities = scores.astype(np.float64) / scores.sum(axis=1, keepdims=True, dtype=np.float64)
     one_hot = np.eye(len(names))[true]
     present = one_hot.any(axis=0)
     return {
@@ -55,10 +56,10 @@ def recomputed(path: Path) -> dict[str, float]:
         "mcc": theirs.matthews_corrcoef(true, chosen),
         "loss": theirs.log_loss(true, probabilities, labels=list(ids.values())),
         "auroc_macro": theirs.roc_auc_score(
-            one_hot[:, present], probabilities[:, present], average="macro"
+            one_hot[:, present], scores[:, present], average="macro"
         ),
         "average_precision_macro": theirs.average_precision_score(
-            one_hot[:, present], probabilities[:, present], average="macro"
+            one_hot[:, present], scores[:, present], average="macro"
         ),
     }
 
