@@ -6,6 +6,7 @@ import os
 import pickle
 import signal
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 import torch
@@ -63,8 +64,8 @@ def test_a_failed_write_leaves_the_checkpoint_before(
     path = tmp_path / "last.ckpt"
     AtomicCheckpointIO().save_checkpoint({"done": 1}, path)
 
-    def full_disk(checkpoint: object, target: Path) -> None:
-        target.write_bytes(b"half a check")
+    def full_disk(_: object, file: BinaryIO) -> None:
+        file.write(b"half a check")
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(torch, "save", full_disk)
@@ -80,7 +81,7 @@ def test_a_broken_checkpoint_is_told_in_one_line(tmp_path: Path, damage: str) ->
     AtomicCheckpointIO().save_checkpoint({"state": torch.arange(1000)}, path)
     whole = path.read_bytes()
     path.write_bytes({"cut": whole[: len(whole) // 2], "noise": b"x" * 100, "empty": b""}[damage])
-    with pytest.raises(InputError, match="can't be read, in .*last.ckpt") as caught:
+    with pytest.raises(InputError, match=r"can't be read, in .*last\.ckpt") as caught:
         read_checkpoint(path)
     assert len(caught.value.problems) == 1
 

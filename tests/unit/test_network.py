@@ -59,9 +59,7 @@ def test_head_and_configuration_have_the_labels_in_their_order(tiny_encoder: Pat
 
 
 def test_frozen_embeddings_leave_everything_else_trainable(tiny_encoder: Path) -> None:
-    network = build_network(
-        Pretrained(str(tiny_encoder)), LABELS, dropout=None, freeze="embeddings"
-    )
+    network = build(str(tiny_encoder), dropout=None, freeze="embeddings")
     frozen = [name for name, value in network.named_parameters() if not value.requires_grad]
     assert frozen == ["bert.embeddings.word_embeddings.weight"]
 
@@ -73,9 +71,7 @@ def test_frozen_encoder_trains_the_head_alone(tiny_encoder: Path) -> None:
 
 
 def test_lora_trains_little_and_merges_into_a_plain_network(tiny_encoder: Path) -> None:
-    network = build_network(
-        Pretrained(str(tiny_encoder)), LABELS, dropout=0.0, freeze="none"
-    ).eval()
+    network = build(str(tiny_encoder), dropout=0.0).eval()
     tokenizer = load_tokenizer(Pretrained(str(tiny_encoder)))
     batch = tokenizer("a great film", return_tensors="pt")
     adapted = add_lora(network, Lora(rank=4, alpha=16, dropout=0.0, targets=None))
@@ -93,7 +89,7 @@ def test_lora_trains_little_and_merges_into_a_plain_network(tiny_encoder: Path) 
 
 def test_lora_targets_that_do_not_exist_are_told(tiny_encoder: Path) -> None:
     network = build(str(tiny_encoder), dropout=None, freeze="none")
-    with pytest.raises(InputError, match="model.lora.targets"):
+    with pytest.raises(InputError, match=r"model\.lora\.targets"):
         add_lora(network, Lora(rank=4, alpha=16, dropout=0.0, targets=("no_such_layer",)))
 
 
@@ -105,7 +101,7 @@ def test_a_hub_that_cannot_be_reached_says_how_to_go_on() -> None:
 def test_truncated_weights_are_told_in_one_line(broken: Path) -> None:
     weights = broken / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
-    with pytest.raises(InputError, match="weights|model") as caught:
+    with pytest.raises(InputError, match=r"weights|model") as caught:
         build(str(broken), dropout=None, freeze="none")
     assert len(caught.value.problems) == 1
     assert str(broken) in caught.value.problems[0]
@@ -120,5 +116,5 @@ def test_a_configuration_that_makes_no_model_is_told(broken: Path, content: str)
 
 
 def test_a_folder_without_a_model_is_told(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="model.path=FOLDER"):
+    with pytest.raises(InputError, match=r"model\.path=FOLDER"):
         build(str(tmp_path), dropout=None, freeze="none")
