@@ -280,7 +280,7 @@ class TestRefusedFiles:
         ("head", "what"),
         [
             (b"PK\x03\x04....", "a zip or Excel file"),
-            (gzip.compress(b"text\na\n"), "a gzip file"),
+            (gzip.compress(b"text\na\n", mtime=0), "a gzip file"),
             (b"PAR1....", "a parquet file"),
             (b"\x89PNG\r\n\x1a\n", "a PNG picture"),
             (bytes(range(256)), "binary data"),
@@ -293,7 +293,7 @@ class TestRefusedFiles:
         assert f"not text but {what}" in problem(write(tmp_path / "a.csv", head))
 
     def test_binary_file_in_gzip(self, tmp_path: Path) -> None:
-        path = write(tmp_path / "a.csv.gz", gzip.compress(b"\x89PNG\r\n\x1a\n"))
+        path = write(tmp_path / "a.csv.gz", gzip.compress(b"\x89PNG\r\n\x1a\n", mtime=0))
         assert "a PNG picture" in problem(path)
 
     def test_damaged_gzip(self, tmp_path: Path) -> None:
