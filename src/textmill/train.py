@@ -182,7 +182,8 @@ def _describe(run: Run, config: TrainConfig, examples: Examples, share_cut: floa
     for problem in examples.problems:
         _tell(f"data {config.data.name}: {problem.sentence}")
     if share_cut:
-        _tell(f"{share_cut:.1%} of the training texts are longer than data.max_length")
+        cut = round(share_cut * len(examples.splits["train"]))
+        _tell(f"{cut:,} training texts ({share_cut:.1%}) are longer than data.max_length")
     precision = _hardware(config).resolved_precision
     _tell(f"model {config.model.name}, precision {precision}, {config.trainer.devices} device(s)")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from rich import box
 from rich.markup import escape
 from rich.table import Table
 
@@ -60,24 +61,33 @@ def _counted(label: Mapping[str, Any]) -> str:
 
 
 def _length_table(description: Mapping[str, Any]) -> Table:
-    table = Table(title="Lengths of the texts", title_justify="left")
+    table = Table(
+        title="Lengths of the texts",
+        title_justify="left",
+        caption=_too_long(description),
+        caption_justify="left",
+        box=box.SIMPLE_HEAD,
+    )
     for name in ("split", "in"):
-        table.add_column(name)
+        table.add_column(name, no_wrap=True)
     for name in PERCENTILES:
         table.add_column(f"{name[1:]}%" if name.startswith("p") else name, justify="right")
-    splits = description["splits"]
-    if any("too_long" in described for described in splits.values()):
-        table.add_column(f"over {description['max_length']} tokens", justify="right")
-    for split, described in splits.items():
+    for split, described in description["splits"].items():
         for unit in ("characters", "tokens"):
             if unit in described:
                 lengths = [f"{length:,}" for length in described[unit].values()]
-                table.add_row(split, unit, *lengths, *_too_long(described, unit))
+                table.add_row(split, unit, *lengths)
     return table
 
 
-def _too_long(described: Mapping[str, Any], unit: str) -> list[str]:
-    return [_counted(described["too_long"])] if unit == "tokens" and "too_long" in described else []
+def _too_long(description: Mapping[str, Any]) -> str | None:
+    """How many texts are longer than a model is given, where their tokens were counted."""
+    counts = [
+        f"{split} {_counted(described['too_long'])}"
+        for split, described in description["splits"].items()
+        if "too_long" in described
+    ]
+    return f"over {description['max_length']} tokens: {', '.join(counts)}" if counts else None
 
 
 def _problem_table(description: Mapping[str, Any]) -> Table:

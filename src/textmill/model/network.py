@@ -149,7 +149,9 @@ def add_lora(network: PreTrainedModel, lora: Lora) -> nn.Module:
         from peft import LoraConfig, TaskType, get_peft_model
     except ImportError as error:
         raise InputError(
-            "model.lora needs the package peft", hint="pip install 'textmill[lora]'"
+            "model.lora needs the package peft",
+            where="the extra textmill[lora]",
+            hint="pip install peft",
         ) from error
     config = LoraConfig(
         task_type=TaskType.SEQ_CLS,
