@@ -215,6 +215,23 @@ def plain_weights(
     return (run / "model" / "model.safetensors").read_bytes()
 
 
+@pytest.mark.parametrize(
+    "override", ["trainer.workers=1", "trainer.checkpoint_minutes=0.0001", "trainer.devices=1"]
+)
+def test_a_setting_of_the_machine_leaves_the_weights_alone(
+    arguments: list[str], plain_weights: bytes, override: str
+) -> None:
+    run = train(arguments, "baselines.enabled=false", override)
+    assert (run / "model" / "model.safetensors").read_bytes() == plain_weights
+
+
+def test_the_baseline_says_when_it_had_to_sample(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    train(arguments, "baselines.max_examples=50")
+    assert "a sample of 50 of 96 examples" in " ".join(capsys.readouterr().out.split())
+
+
 def test_early_stopping_ends_a_training_that_gets_no_better(arguments: list[str]) -> None:
     run = train(
         arguments, "optimizer.lr=1e-9", "trainer.max_epochs=9", "trainer.patience=2",

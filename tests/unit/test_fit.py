@@ -1,0 +1,47 @@
+"""Precision and devices follow the machine, and what it lacks is refused."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from textmill import fit
+from textmill.errors import InputError
+from textmill.fit import Hardware
+
+
+@pytest.mark.parametrize(("supported", "expected"), [(True, "bf16-mixed"), (False, "32-true")])
+def test_automatic_precision_is_bfloat16_only_where_the_hardware_computes_it(
+    monkeypatch: pytest.MonkeyPatch, *, supported: bool, expected: str
+) -> None:
+    monkeypatch.setattr(fit, "has_bfloat16", lambda: supported)
+    assert Hardware("auto", 1, "auto", 0).resolved_precision == expected
+    assert Hardware("auto", 1, "16-mixed", 0).resolved_precision == "16-mixed"
+
+
+def test_devices_that_are_not_there_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    Hardware("gpu", 2, "auto", 0).check()
+    with pytest.raises(InputError, match=r"3 devices.*there are 2.*trainer\.devices=2"):
+        Hardware("gpu", 3, "auto", 0).check()
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    with pytest.raises(InputError, match=r"no gpu.*trainer\.accelerator=auto"):
+        Hardware("gpu", 1, "auto", 0).check()
+
+
+def test_a_processor_takes_any_number_of_processes() -> None:
+    Hardware("cpu", 8, "auto", 0).check()
+
+
+@pytest.mark.parametrize(
+    ("variables", "rank"),
+    [({}, 0), ({"LOCAL_RANK": "1"}, 1), ({"LOCAL_RANK": "1", "RANK": "5"}, 5)],
+)
+def test_rank_is_that_among_all_machines(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], rank: int
+) -> None:
+    for name in ("LOCAL_RANK", "RANK"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert fit.process_rank() == rank
