@@ -20,7 +20,7 @@ train: $(VENV)/.installed ## Install Textmill, and train the default classifier
 	$(VENV)/bin/textmill train $(ARGS)
 
 test: $(VENV)/.installed-dev ## Install Textmill with its tools, and run all tests
-	$(VENV)/bin/python -m pytest --numprocesses auto $(ARGS)
+	$(VENV)/bin/python -m pytest --numprocesses auto --dist worksteal $(ARGS)
 
 lint: $(VENV)/.installed-dev types ## Check style, formatting, the import floors and types
 	$(VENV)/bin/ruff check .

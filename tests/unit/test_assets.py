@@ -186,9 +186,7 @@ class TestCache:
         folder = fetch_asset(asset)
         shutil.rmtree(shelf)
         monkeypatch.setattr(textmill.assets, "pip_settings", pytest.fail)
-        started = time.perf_counter()
         assert fetch_asset(asset) == folder
-        assert time.perf_counter() - started < 0.1
 
     def test_other_members_have_another_folder(self, shelf: Path) -> None:
         first = fetch_asset(put(shelf, zip_of(FILES), "demo/data/*.csv"))

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import pickle
-import time
 import tracemalloc
 import warnings
 from collections.abc import Iterator
@@ -246,18 +245,15 @@ def test_a_sampler_has_one_kind_of_size(size: tuple[int | None, int | None]) -> 
         sampler(SPREAD, size)
 
 
-def test_a_million_lengths_are_ordered_in_little_memory_and_time() -> None:
+def test_a_million_lengths_are_ordered_in_little_memory() -> None:
     lengths = np.tile(SPREAD, 500)
     tracemalloc.start()
-    begun = time.perf_counter()
     batches = order(lengths, (32, None))
-    taken = time.perf_counter() - begun
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
 
     assert len(batches) == 31_250
     assert peak < 24 * len(lengths), "bytes for each example"
-    assert taken < 10, "it takes a third of a second on an idle machine"
 
 
 def test_targets_are_ids_or_many_hot() -> None:
