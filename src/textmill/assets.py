@@ -17,9 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from filelock import FileLock
-
-from textmill.cache import cache_folder
+from textmill.cache import cache_folder, locked
 from textmill.errors import InputError, MachineError, did_you_mean
 from textmill.package_index import ArchiveKind, Pin, download, pip_settings
 from textmill.safe_write import replace_folder, write_text
@@ -75,7 +73,7 @@ def fetch_asset(asset: Asset) -> Path:
     folder = cache_folder() / "assets" / asset.folder_name
     if _is_whole(folder):
         return folder
-    with _locked(folder):
+    with locked(folder):
         if not _is_whole(folder):
             if folder.exists():
                 _log.warning("the cached folder %s is damaged: fetching it again", folder)
@@ -92,25 +90,6 @@ def _fetch_into(folder: Path, asset: Asset) -> None:
             _unpack(archive, asset.members, fresh, workspace)
         shutil.rmtree(workspace)
         _write_manifest(fresh)
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Holds the other processes back that want the same folder."""
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder.parent / f".{folder.name}.lock")
-        lock.acquire()
-    except OSError as error:
-        raise MachineError(
-            f"the cache folder can't be written ({error.strerror})",
-            where=str(folder.parent),
-            hint="set TEXTMILL_CACHE to a folder that can",
-        ) from error
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 @contextmanager
