@@ -12,7 +12,7 @@ from hydra.errors import MissingConfigException
 from omegaconf.errors import InterpolationKeyError
 from pydantic import BaseModel, ValidationError
 
-from textmill.config_files import BASE
+from textmill.config_files import BASE, group_choices
 from textmill.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
@@ -114,8 +114,9 @@ def _missing_file(error: MissingConfigException) -> InputError:
     if group == "hydra":
         kind, _, name = name.partition("/")
         group = f"hydra/{kind}"
-    if name and error.options:
-        return unknown_choice(group, name, error.options)
+    options = error.options or group_choices().get(group, [])
+    if name and options:
+        return unknown_choice(group, name, options)
     return InputError(f"the configuration is wrong: {_first_line(error)}", hint=HELP)
 
 

@@ -18,8 +18,10 @@ from textmill.config_files import BASE, group_choices
 from textmill.errors import InputError
 from textmill.explanations import known_keys, unknown_choice, unknown_key
 
-# The one group of which none can be chosen, or several together.
+# The one group of which none can be chosen.
 EXPERIMENT = "experiment"
+# The groups of which several can be chosen together.
+COMBINED = (EXPERIMENT, "tracking")
 
 
 def check_overrides(argv: Sequence[str], schema: type[BaseModel]) -> None:
@@ -111,11 +113,19 @@ def _choice_problems(override: Override, choices: Sequence[str]) -> Iterator[Inp
     group, value = override.key_or_group, override.value()
     if override.is_sweep_override() or isinstance(value, dict):
         return
-    if group == EXPERIMENT and (value is None or isinstance(value, list)):
+    if group == EXPERIMENT and value is None:
         return
-    # A number, null, a list; nothing; what the choices start from; a path that leaves the group.
-    if not isinstance(value, str) or value in ("", BASE) or value[0] == "/" or ".." in value:
-        yield unknown_choice(group, _value_of(override), choices)
+    several = isinstance(value, list) and group in COMBINED
+    for name in value if several else [value]:
+        if not _can_be_choice(name):
+            yield unknown_choice(group, str(name) if several else _value_of(override), choices)
+
+
+def _can_be_choice(name: object) -> bool:
+    """Not so are a number, null, a list; nothing; what the choices start from; other folders."""
+    if not isinstance(name, str) or name in ("", BASE):
+        return False
+    return name[0] != "/" and ".." not in name
 
 
 def _repeated(overrides: Sequence[Override]) -> Iterator[InputError]:

@@ -52,9 +52,38 @@ class Run:
         return self.folder / "history.jsonl"
 
     @property
+    def training(self) -> Path:
+        """One JSON object every few optimizer steps: the loss, the learning rates, the speed."""
+        return self.folder / "tracking" / "training.jsonl"
+
+    @property
+    def first_pass(self) -> Path:
+        """The training examples' probabilities when the model first met them, as NumPy array."""
+        return self.folder / "tracking" / "first_pass.npy"
+
+    def validation_predictions(self, step: int) -> Path:
+        """The predictions on the validation split after a number of optimizer steps."""
+        return self.folder / "tracking" / "validation" / f"{step:08d}.parquet"
+
+    @property
     def metrics(self) -> Path:
         """Flat names and numbers."""
         return self.folder / "metrics.json"
+
+    @property
+    def suspects(self) -> Path:
+        """The likely label errors, for people to correct."""
+        return self.folder / "suspects.csv"
+
+    @property
+    def attributions(self) -> Path:
+        """Why the worst mistakes were made, token by token; one JSON object an example."""
+        return self.folder / "tables" / "attributions.jsonl"
+
+    @property
+    def report(self) -> Path:
+        """The page that shows the run."""
+        return self.folder / "report.html"
 
     @property
     def bundle(self) -> Path:
@@ -64,6 +93,10 @@ class Run:
     def predictions(self, split: str) -> Path:
         """The predictions on a split."""
         return self.folder / "predictions" / f"{split}.parquet"
+
+    def table(self, name: str) -> Path:
+        """A table of examples or of slices."""
+        return self.folder / "tables" / f"{name}.parquet"
 
     def read_manifest(self) -> dict[str, Any]:
         """Reads the manifest.

@@ -129,6 +129,7 @@ class DataSection(Section):
     text: Column | Pair
     label: Column
     group: Column | None
+    slices: list[Column]
     labels: list[Text] | None
     label_values: dict[Text, Text] | None
     label_thresholds: list[float] | None
@@ -144,6 +145,7 @@ class DataSection(Section):
     package: PackageSection
     local: LocalSection | None
     split: SplitSection
+    corrections: Text | None
     max_length: Positive
     overflow: Literal["keep_head", "keep_tail", "keep_ends"]
     on_problem: ProblemsSection
@@ -215,6 +217,25 @@ class BaselinesSection(Section):
     max_examples: Positive
 
 
+class TrackingSection(Section):
+    wandb: bool
+    tensorboard: bool
+    mlflow: bool
+    csv: bool
+    mode: Literal["online", "offline", "disabled"]
+    project: Text
+    entity: Text | None
+    group: Text | None
+    tags: list[Text]
+    notes: Text | None
+    run_name: Text
+    mlflow_uri: Text | None
+    log_steps: Positive
+    watch: Literal["none", "gradients", "parameters", "all"]
+    samples: Positive
+    timeout: PositiveNumber
+
+
 class TrainConfig(Section):
     """The configuration of ``textmill train`` and ``textmill data``."""
 
@@ -225,6 +246,7 @@ class TrainConfig(Section):
     scheduler: SchedulerSection
     trainer: TrainerSection
     baselines: BaselinesSection
+    tracking: TrackingSection
     seed: Seed
     name: Name
     runs_dir: Text
