@@ -62,6 +62,24 @@ def test_learning_rate_falls_with_each_layer_further_from_the_head(
     assert rate["bert.embeddings.word_embeddings.weight"] == 2.5e-4
 
 
+@pytest.mark.parametrize(
+    ("layer_decay", "names"),
+    [
+        (1.0, {"encoder", "head"}),
+        (0.5, {"embeddings", "layer_0", "layer_1", "top", "head"}),
+    ],
+)
+def test_groups_are_named_for_the_parts_whose_rates_differ(
+    network: PreTrainedModel, layer_decay: float, names: set[str]
+) -> None:
+    groups = parameter_groups(network, optimization(layer_decay=layer_decay))
+    assert {group["name"] for group in groups} == names
+    rates: dict[str, set[float]] = {}
+    for group in groups:
+        rates.setdefault(group["name"], set()).add(group["lr"])
+    assert all(len(rate) == 1 for rate in rates.values())
+
+
 def test_biases_and_norms_do_not_decay(network: PreTrainedModel) -> None:
     for name, (_, decay) in settings_by_name(network).items():
         expected = 0.0 if name.endswith("bias") or "LayerNorm" in name else 0.1

@@ -89,20 +89,23 @@ def learning_rate_factor(step: int, total_steps: int, warmup: float, shape: Shap
 
 
 def parameter_groups(network: nn.Module, optimization: Optimization) -> list[dict[str, Any]]:
-    """Trainable parameters, grouped by learning rate and weight decay.
+    """Trainable parameters, grouped by part of the network and weight decay.
+
+    Each group has the ``name`` of its part: ``head`` and ``encoder``, or where the layers differ,
+    ``head``, ``top``, ``layer_5`` and so on, ``embeddings``.
 
     The rate falls by ``layer_decay`` with each layer further from the head (Howard & Ruder, 2018,
     "Universal Language Model Fine-tuning for Text Classification", section 3.2).
     """
     depth = number_of_layers(network)
-    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    groups: dict[tuple[str, float, float], list[nn.Parameter]] = {}
     for name, parameter in _trainable(network):
         decay = optimization.weight_decay if parameter.ndim > 1 else 0.0
-        rate = _learning_rate(name, depth, optimization, _base_prefix(network))
-        groups.setdefault((rate, decay), []).append(parameter)
+        part, rate = _part_and_rate(name, depth, optimization, _base_prefix(network))
+        groups.setdefault((part, rate, decay), []).append(parameter)
     return [
-        {"params": parameters, "lr": rate, "weight_decay": decay}
-        for (rate, decay), parameters in groups.items()
+        {"name": part, "params": parameters, "lr": rate, "weight_decay": decay}
+        for (part, rate, decay), parameters in groups.items()
     ]
 
 
@@ -112,15 +115,22 @@ def number_of_layers(network: nn.Module) -> int:
     return max((int(found.group(1)) + 1 for found in numbers if found), default=0)
 
 
-def _learning_rate(name: str, depth: int, optimization: Optimization, base_prefix: str) -> float:
+def _part_and_rate(
+    name: str, depth: int, optimization: Optimization, base_prefix: str
+) -> tuple[str, float]:
+    """The part of the network that a parameter belongs to, and its peak learning rate."""
     if f"{base_prefix}." not in f".{name}":
-        return optimization.head_lr
+        return "head", optimization.head_lr
+    if optimization.layer_decay == 1:
+        return "encoder", optimization.lr
+    layer = LAYER_NUMBER.search(name)
     if EMBEDDINGS.search(name):
-        distance = depth
+        part, distance = "embeddings", depth
+    elif layer:
+        part, distance = f"layer_{layer[1]}", depth - 1 - int(layer[1])
     else:
-        found = LAYER_NUMBER.search(name)
-        distance = depth - 1 - int(found.group(1)) if found else 0
-    return optimization.lr * float(optimization.layer_decay**distance)
+        part, distance = "top", 0
+    return part, optimization.lr * float(optimization.layer_decay**distance)
 
 
 def _base_prefix(network: nn.Module) -> str:
