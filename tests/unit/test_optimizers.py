@@ -69,15 +69,16 @@ def test_learning_rate_falls_with_each_layer_further_from_the_head(
         (0.5, {"embeddings", "layer_0", "layer_1", "top", "head"}),
     ],
 )
-def test_groups_are_named_for_the_parts_whose_rates_differ(
+def test_groups_tell_the_parts_of_the_network_whose_rates_they_hold(
     network: PreTrainedModel, layer_decay: float, names: set[str]
 ) -> None:
-    groups = parameter_groups(network, optimization(layer_decay=layer_decay))
-    assert {group["name"] for group in groups} == names
     rates: dict[str, set[float]] = {}
-    for group in groups:
-        rates.setdefault(group["name"], set()).add(group["lr"])
+    for group in parameter_groups(network, optimization(layer_decay=layer_decay)):
+        for part in group["parts"]:
+            rates.setdefault(part, set()).add(group["lr"])
+    assert set(rates) == names
     assert all(len(rate) == 1 for rate in rates.values())
+    assert rates["head"] == {1e-2}
 
 
 def test_biases_and_norms_do_not_decay(network: PreTrainedModel) -> None:

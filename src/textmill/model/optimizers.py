@@ -89,24 +89,26 @@ def learning_rate_factor(step: int, total_steps: int, warmup: float, shape: Shap
 
 
 def parameter_groups(network: nn.Module, optimization: Optimization) -> list[dict[str, Any]]:
-    """Trainable parameters, grouped by part of the network and weight decay.
+    """Trainable parameters, grouped by learning rate and weight decay.
 
-    Each group has the ``name`` of its part: ``head`` and ``encoder``, or where the layers differ,
-    ``head``, ``top``, ``layer_5`` and so on, ``embeddings``.
+    Each group tells its ``parts`` of the network: ``head`` and ``encoder``, or where the layers
+    differ, ``head``, ``top``, ``layer_5`` and so on, ``embeddings``.
 
     The rate falls by ``layer_decay`` with each layer further from the head (Howard & Ruder, 2018,
     "Universal Language Model Fine-tuning for Text Classification", section 3.2).
     """
     depth = number_of_layers(network)
-    groups: dict[tuple[str, float, float], list[nn.Parameter]] = {}
+    groups: dict[tuple[float, float], dict[str, Any]] = {}
     for name, parameter in _trainable(network):
         decay = optimization.weight_decay if parameter.ndim > 1 else 0.0
         part, rate = _part_and_rate(name, depth, optimization, _base_prefix(network))
-        groups.setdefault((part, rate, decay), []).append(parameter)
-    return [
-        {"name": part, "params": parameters, "lr": rate, "weight_decay": decay}
-        for (part, rate, decay), parameters in groups.items()
-    ]
+        group = groups.setdefault(
+            (rate, decay), {"params": [], "lr": rate, "weight_decay": decay, "parts": []}
+        )
+        group["params"].append(parameter)
+        if part not in group["parts"]:
+            group["parts"].append(part)
+    return list(groups.values())
 
 
 def number_of_layers(network: nn.Module) -> int:
