@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -159,8 +159,23 @@ def fit(
     hardware: Hardware,
     saving: Saving,
     seed: int,
+    observers: Sequence[L.Callback] = (),
 ) -> Fitted:
     """Trains the network, from the last checkpoint if there is one, and gives it its best weights.
+
+    Args:
+        network: The network.
+        loss: The loss.
+        labels: The label set.
+        train: The training split.
+        validation: The validation split.
+        padding: How batches are padded.
+        optimization: Optimizer and schedule.
+        budget: How long is trained.
+        hardware: What is trained on.
+        saving: What is written, and where.
+        seed: Of batch order and dropout.
+        observers: Callbacks that watch and change nothing; each checkpoint has their state.
 
     Raises:
         InputError: The last checkpoint is broken.
@@ -182,7 +197,10 @@ def fit(
         else:
             stream = BatchStream(sampler, plan.total_batches, done)
             with _quiet_lightning(), _same_threads():
-                _trainer(checkpoints, done, labels, optimization, budget, hardware).fit(
+                trainer = _trainer(
+                    checkpoints, observers, done, labels, optimization, budget, hardware
+                )
+                trainer.fit(
                     module,
                     make_loader(train, stream, collator, workers=hardware.workers),
                     _validation_loader(validation, collator, budget, hardware),
@@ -263,6 +281,7 @@ def _checkpoints(labels: Labels, plan: Plan, saving: Saving, stop: StopRequest) 
 
 def _trainer(
     checkpoints: Checkpoints,
+    observers: Sequence[L.Callback],
     done: int,
     labels: Labels,
     optimization: Optimization,
@@ -270,7 +289,12 @@ def _trainer(
     hardware: Hardware,
 ) -> L.Trainer:
     monitor, plan = checkpoints.monitor, checkpoints.plan
-    callbacks: list[L.Callback] = [checkpoints, ShowProgress(plan.total_batches, done, monitor)]
+    # Observers come first, so that a checkpoint has seen what they have.
+    callbacks: list[L.Callback] = [
+        *observers,
+        checkpoints,
+        ShowProgress(plan.total_batches, done, monitor),
+    ]
     if budget.patience is not None:
         # First, so that the checkpoint knows that training has ended.
         mode = monitor_mode(monitor, multi_label=labels.multi_label)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import shutil
 import time
 from collections.abc import Mapping, Sequence
@@ -138,7 +139,8 @@ def create_run(
             yaml.safe_dump(dict(resolved_config), sort_keys=False, allow_unicode=True),
         )
         write_text(run.folder / ".hydra" / "overrides.yaml", yaml.safe_dump(list(overrides)))
-        write_json(run.manifest, {"name": name, "state": "running", "started": _now()})
+        started = {"name": name, "identity": secrets.token_hex(4), "state": "running"}
+        write_json(run.manifest, {**started, "started": _now()})
     except BaseException:
         shutil.rmtree(run.folder, ignore_errors=True)
         raise
