@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import Any
 
+import lightning as L
 import pytest
 import torch
+from lightning.pytorch.plugins import MixedPrecision
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
 from textmill.labels import Labels
 from textmill.model.losses import ClassificationLoss
@@ -50,7 +54,7 @@ def batch(logits: list[list[float]], labels: list[int], index: list[int]) -> dic
 def test_training_step_is_the_loss_of_the_batch(classifier: Classifier) -> None:
     examples = batch([[2.0, 0.0], [0.0, 1.0]], [0, 0], [0, 1])
     expected = nn.functional.cross_entropy(examples["input_ids"], examples["labels"])
-    assert torch.equal(classifier.training_step(examples, 0), expected)
+    assert torch.equal(classifier.training_step(examples, 0)["loss"], expected)
 
 
 def test_validation_is_over_the_whole_split_not_a_mean_over_batches(
@@ -96,3 +100,126 @@ def test_schedule_is_stepped_with_the_optimizer_and_planned_for_all_steps(
     assert scheduler["interval"] == "step"
     # Two of the four steps warm up: the first has a third of the peak.
     assert configured["optimizer"].param_groups[0]["lr"] == pytest.approx(1e-2 / 3)
+
+
+class Watch(L.Callback):
+    """Keeps what callbacks see of each training batch, and of each validation."""
+
+    def __init__(self) -> None:
+        self.outputs: list[dict[str, Tensor]] = []
+        self.norms: list[Tensor | None] = []
+        self.judged: list[Any] = []
+
+    def on_train_batch_end(
+        self,
+        trainer: L.Trainer,  # noqa: ARG002
+        pl_module: L.LightningModule,
+        outputs: dict[str, Tensor],
+        batch: object,  # noqa: ARG002
+        batch_idx: int,  # noqa: ARG002
+    ) -> None:
+        self.outputs.append(outputs)
+        self.norms.append(pl_module.gradient_norm)
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:  # noqa: ARG002
+        self.judged.append(pl_module.judged)
+
+
+class LightningClips(Classifier):
+    """Clips the gradient as Lightning does."""
+
+    configure_gradient_clipping = L.LightningModule.configure_gradient_clipping
+
+
+class Linear(nn.Module):
+    """A network of one linear layer."""
+
+    base_model_prefix = "encoder"
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.head = nn.Linear(2, 2)
+
+    def forward(self, input_ids: Tensor) -> SimpleNamespace:
+        return SimpleNamespace(logits=self.head(input_ids))
+
+
+def train(
+    clip: float | None,
+    kind: type[Classifier] = Classifier,
+    **settings: Any,  # noqa: ANN401
+) -> tuple[Classifier, Watch]:
+    """Trains on four batches of two, two batches to a step, then validates."""
+    module = kind(Linear(), ClassificationLoss(LABELS), LABELS, OPTIMIZATION, 2, seed=1)
+    inputs = torch.randn(8, 2, generator=torch.Generator().manual_seed(0))
+    examples = [
+        {"input_ids": inputs[i], "labels": torch.tensor(i % 2), "index": torch.tensor(i)}
+        for i in range(8)
+    ]
+    watch = Watch()
+    trainer = L.Trainer(
+        accelerator="cpu", max_epochs=1, accumulate_grad_batches=2, gradient_clip_val=clip,
+        callbacks=[watch], logger=False, num_sanity_val_steps=0, enable_checkpointing=False,
+        enable_progress_bar=False, enable_model_summary=False, **settings,
+    )  # fmt: skip
+    validation = [examples[i] for i in (3, 0, 2, 1, 4)]
+    trainer.fit(module, DataLoader(examples, batch_size=2), DataLoader(validation, batch_size=2))
+    return module, watch
+
+
+@pytest.mark.filterwarnings("ignore")
+class TestWhatCallbacksSee:
+    def test_logits_of_the_training_batch(self) -> None:
+        _, watch = train(None)
+        assert [output["logits"].shape for output in watch.outputs] == [(2, 2)] * 4
+        assert not any(output["logits"].requires_grad for output in watch.outputs)
+
+    def test_loss_of_a_batch_is_its_share_of_the_step(self) -> None:
+        _, watch = train(None)
+        logits = watch.outputs[0]["logits"]
+        expected = nn.functional.cross_entropy(logits, torch.tensor([0, 1])) / 2
+        assert torch.equal(watch.outputs[0]["loss"], expected)
+
+    @pytest.mark.parametrize("clip", [None, 1e-3])
+    def test_gradient_norm_is_that_before_clipping(self, clip: float | None) -> None:
+        _, watch = train(clip)
+        network, inputs = Linear(), torch.randn(8, 2, generator=torch.Generator().manual_seed(0))
+        loss = nn.functional.cross_entropy(network(inputs[:4]).logits, torch.tensor([0, 1, 0, 1]))
+        loss.backward()
+        whole = torch.cat([each.grad.flatten() for each in network.parameters()])
+        assert watch.norms[0] is None
+        assert watch.norms[1].item() == pytest.approx(whole.norm().item(), rel=1e-5)
+        assert watch.norms[1].item() > 1e-3
+
+    def test_the_whole_split_in_its_order(self) -> None:
+        module, watch = train(None)
+        ((targets, probabilities),) = watch.judged
+        inputs = torch.randn(8, 2, generator=torch.Generator().manual_seed(0))[:5]
+        expected = torch.softmax(module.network(inputs).logits, dim=1).detach().numpy()
+        assert targets.tolist() == [0, 1, 0, 1, 0]
+        assert probabilities == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore")
+class TestClipping:
+    @pytest.mark.parametrize("clip", [None, 1e-3, 100.0])
+    def test_weights_are_those_of_lightnings_own_clipping(self, clip: float | None) -> None:
+        ours, theirs = train(clip)[0], train(clip, LightningClips)[0]
+        for name, weight in ours.state_dict().items():
+            assert torch.equal(weight, theirs.state_dict()[name]), name
+
+    def test_bfloat16_clips_too(self) -> None:
+        exact, _ = train(1e-3)
+        mixed, _ = train(1e-3, precision="bf16-mixed")
+        assert mixed.gradient_norm.item() == pytest.approx(exact.gradient_norm.item(), rel=0.05)
+
+    @pytest.mark.parametrize("scale", [1.0, 1024.0])
+    def test_float16_clips_the_gradient_without_the_scale_of_the_loss(self, scale: float) -> None:
+        scaler = torch.amp.GradScaler("cpu", init_scale=scale)
+        exact, seen = train(1e-3)
+        scaled, seen_scaled = train(1e-3, plugins=[MixedPrecision("16-mixed", "cpu", scaler)])
+        for expected, norm in zip(seen.norms[1:], seen_scaled.norms[1:], strict=True):
+            assert norm.item() == pytest.approx(expected.item(), rel=0.02)
+        for name, weight in exact.state_dict().items():
+            assert torch.allclose(scaled.state_dict()[name], weight, atol=1e-4), name

@@ -9,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import clip_grads_with_norm_, get_total_norm
+from torch.optim import Optimizer
 
 from textmill.labels import Labels
 from textmill.model.losses import ClassificationLoss
@@ -31,6 +33,11 @@ class Classifier(L.LightningModule):
         optimization: Optimizer and schedule.
         total_steps: Optimizer steps of the whole training.
         seed: The run's seed.
+
+    Attributes:
+        gradient_norm: The 2-norm of the last step's whole gradient, before clipping, on the device.
+        judged: Targets and probabilities of the last validation's whole split, in its order, the
+            same on each process; they are there from ``on_validation_epoch_end`` on.
     """
 
     def __init__(
@@ -49,6 +56,8 @@ class Classifier(L.LightningModule):
         self.optimization = optimization
         self.total_steps = total_steps
         self.seed = seed
+        self.gradient_norm: Tensor | None = None
+        self.judged: tuple[npt.NDArray[Any], npt.NDArray[np.float32]] | None = None
         self._judged: list[tuple[Tensor, Tensor, Tensor]] = []
 
     def forward(self, batch: Batch) -> Tensor:
@@ -61,13 +70,34 @@ class Classifier(L.LightningModule):
         """Seeds what is random in this batch: dropout."""
         torch.manual_seed(batch_seed(self.seed, self.global_rank, batch_idx))
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:  # noqa: ARG002
-        """The loss of a batch."""
-        loss: Tensor = self.loss(self(batch), batch["labels"])
-        return loss
+    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:  # noqa: ARG002
+        """The ``loss`` of a batch, and for callbacks its ``logits`` [batch, labels]."""
+        logits = self(batch)
+        return {"loss": self.loss(logits, batch["labels"]), "logits": logits.detach()}
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,  # noqa: ARG002 - always by the norm
+    ) -> None:
+        """Clips the gradient by its norm, and keeps the norm.
+
+        Lightning's own clipping refuses fused optimizers under mixed precision.
+        """
+        scaler = getattr(self.trainer.precision_plugin, "scaler", None)
+        if scaler is not None:
+            # A fused optimizer would take the scale of the loss out of the gradient in its step.
+            scaler.unscale_(optimizer)
+        parameters = [each for group in optimizer.param_groups for each in group["params"]]
+        gradients = [each.grad for each in parameters if each.grad is not None]
+        self.gradient_norm = get_total_norm(gradients)
+        if gradient_clip_val is not None:
+            clip_grads_with_norm_(parameters, gradient_clip_val, self.gradient_norm)
 
     def on_validation_epoch_start(self) -> None:
         """Forgets what an interrupted validation may have left."""
+        self.judged = None
         self._judged = []
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002
@@ -76,8 +106,8 @@ class Classifier(L.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Logs the metrics of the whole split, ``validation/...``, the same on each process."""
-        targets, probabilities = self._gather()
-        metrics = classification_metrics(targets, probabilities, self.labels)
+        self.judged = self._gather()
+        metrics = classification_metrics(*self.judged, self.labels)
         self.log_dict({f"validation/{name}": value for name, value in metrics.items()})
 
     def configure_optimizers(self) -> Any:  # noqa: ANN401 - Lightning takes many forms
