@@ -232,7 +232,9 @@ class TrackingSection(Section):
     mlflow_uri: Text | None
     log_steps: Positive
     watch: Literal["none", "gradients", "parameters", "all"]
+    report: bool
     samples: Positive
+    explained: NotNegative
     timeout: PositiveNumber
 
 
