@@ -62,11 +62,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise InputError(f"there is no verb {verb!r}", hint=did_you_mean(verb, VERBS))
         return _run(verb, rest)
     except TextmillError as error:
-        if debug:
-            import traceback  # slow to import for --help
-
-            traceback.print_exc()
+        _trace(debug)
         return _complain(*error.problems, status=error.exit_status)
+    except OSError as error:
+        # What no place was prepared for: a device that fails, a folder that vanishes meanwhile.
+        _trace(debug)
+        return _complain(_refusal(error), status=1)
     except KeyboardInterrupt:
         return _complain("interrupted", status=130)
 
@@ -115,6 +116,18 @@ def _take_debug(argv: Sequence[str]) -> tuple[list[str], bool]:
     end = argv.index("--") if "--" in argv else len(argv)
     before = [argument for argument in argv[:end] if argument != "--debug"]
     return [*before, *argv[end:]], len(before) < end
+
+
+def _refusal(error: OSError) -> str:
+    where = f", in {error.filename}" if error.filename else ""
+    return f"the machine refused ({error.strerror or error}){where}: try again, or add --debug"
+
+
+def _trace(debug: bool) -> None:
+    if debug:
+        import traceback  # slow to import for --help
+
+        traceback.print_exc()
 
 
 def _complain(*problems: str, status: int = 2) -> int:

@@ -146,6 +146,30 @@ def test_errors_are_a_line_each_with_their_exit_status(
     assert captured.out == ""
 
 
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (
+            OSError(5, "Input/output error", "a.csv"),
+            "the machine refused (Input/output error), in a.csv: try again, or add --debug",
+        ),
+        (OSError("odd"), "the machine refused (odd): try again, or add --debug"),
+    ],
+)
+def test_a_refusal_of_the_machine_that_nobody_foresaw_is_a_line_too(
+    error: OSError,
+    line: str,
+    set_verb: Callable[[Act], None],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def fail(*_: object, **__: object) -> int:
+        raise error
+
+    set_verb(fail)
+    assert main(["plain"]) == 1
+    assert capsys.readouterr().err == f"textmill: error: {line}\n"
+
+
 @pytest.mark.parametrize("arguments", [["--debug", "plain"], ["plain", "--debug"]])
 def test_debug_shows_the_traceback_and_keeps_the_status(
     arguments: list[str], set_verb: Callable[[Act], None], capsys: pytest.CaptureFixture[str]
