@@ -94,8 +94,6 @@ def source_of(data: DataSection) -> Source:
     named = {"train": data.train, "validation": data.validation, "test": data.test}
     paths = {split: names for split, names in named.items() if names is not None}
     root = Path(data.path) if data.path else None
-    if not paths and (root is None or data.source == "hub"):
-        raise InputError("no data is given", where="data.train", hint="set data.train=FILE")
     if data.source == "hub":
         return _hub_source(data, paths, root)
     file_format = FileFormat(
