@@ -158,7 +158,7 @@ def _members(column: pa.ChunkedArray, labels: Labels) -> Members:
 
 
 def _confusion(split: _Split, *, shares: bool) -> Heatmap:
-    names = split.labels.names
+    columns = names = split.labels.names
     if split.labels.multi_label:
         values = _outcomes(split)
         columns, x_label = ("hits", "misses", "false alarms"), "outcome"
@@ -167,8 +167,7 @@ def _confusion(split: _Split, *, shares: bool) -> Heatmap:
         targets, decisions = split.targets.argmax(axis=1), split.decisions.argmax(axis=1)
         places = np.bincount(targets * len(names) + decisions, minlength=len(names) ** 2)
         values = places.reshape(len(names), len(names)).astype(np.float64)
-        columns, x_label = names, "predicted label"
-        title = "Confusion matrix"
+        title, x_label = "Confusion matrix", "predicted label"
     if shares:
         totals = values.sum(axis=1, keepdims=True)
         values = np.divide(values, totals, out=np.full_like(values, np.nan), where=totals > 0)
@@ -244,6 +243,7 @@ def _curves(
 
 
 def _reliability(split: _Split) -> BarChart:
+    scores: npt.NDArray[np.floating[Any]]
     if split.labels.multi_label:
         scores, outcomes = split.probabilities.ravel(), split.targets.ravel()
         x_label, observed, expected = "probability of a label", "share with it", "mean probability"
@@ -311,7 +311,8 @@ def _bin_means(values: npt.NDArray[np.generic], bins: npt.NDArray[np.int64], cou
     """The mean in each interval; NaN in an empty one."""
     counts = np.bincount(bins, minlength=count)
     sums = np.bincount(bins, weights=values.astype(np.float64), minlength=count)
-    return np.divide(sums, counts, out=np.full(count, np.nan), where=counts > 0)
+    means: Numbers = np.divide(sums, counts, out=np.full(count, np.nan), where=counts > 0)
+    return means
 
 
 def _intervals(bins: int) -> tuple[str, ...]:
