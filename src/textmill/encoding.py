@@ -85,6 +85,19 @@ class Encoded:
     cut: list[bool]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Lengths:
+    """How much of some texts a model sees.
+
+    Args:
+        tokens: The tokens of each text that it sees, special tokens included, int32 ``[texts]``.
+        cut: Whether the text has more than these, bool ``[texts]``.
+    """
+
+    tokens: npt.NDArray[np.int32]
+    cut: npt.NDArray[np.bool_]
+
+
 @dataclass(frozen=True, slots=True)
 class Padding:
     """What padding needs to know of a tokenizer; cheap to send to another process.

@@ -20,6 +20,7 @@ from textmill.judge import (
     compare_table,
     flat_metrics,
     judge,
+    texts_of,
     write_predictions,
 )
 from textmill.labels import Labels
@@ -44,7 +45,13 @@ def run(composed: Composed[EvaluateConfig]) -> None:
     examples, split = _examples(config, bundle.labels)
     _warn_of_seen(examples, bundle.info.fingerprints)
     predictor = Predictor.from_bundle(config.bundle, device=config.device)
-    judged = judge(predictor, split, bundle.labels, thresholds=bundle.info.thresholds)
+    judged = judge(
+        predictor,
+        split,
+        bundle.labels,
+        thresholds=bundle.info.thresholds,
+        lengths=predictor.lengths(texts_of(split)),
+    )
     comparison = compare(Contender("model", "the model", judged), [], seed=config.seed)
     if config.output is not None:
         write_predictions(Path(config.output) / "predictions.parquet", judged.predictions)

@@ -17,6 +17,8 @@ from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
+from textmill.data.columns import EXAMPLE_COLUMNS
+from textmill.encoding import Lengths
 from textmill.errors import InputError
 from textmill.labels import Labels
 from textmill.model.metrics import classification_metrics, decide, example_losses
@@ -51,7 +53,7 @@ class Judged:
     """A classifier's results on a split.
 
     Args:
-        predictions: One row an example; see `judge`.
+        predictions: One row an example; see `prediction_table`.
         metrics: See `classification_metrics`.
         targets: Label ids ``[examples]``, or 0 and 1 ``[examples, labels]`` for several labels.
         decisions: What was predicted, shaped like the targets.
@@ -71,19 +73,16 @@ def judge(
     labels: Labels,
     *,
     thresholds: Sequence[float] | None = None,
+    lengths: Lengths | None = None,
 ) -> Judged:
     """Scores a split's examples and compares the predictions with the labels.
-
-    The table of predictions has the columns ``text``, ``text_pair`` (for pairs), ``label`` and
-    ``prediction`` (a name, or a list of names), ``correct``, ``confidence`` (the probability that
-    the prediction is right, several labels taken as independent), ``loss`` (in nats), for each
-    label ``probability/LABEL``, and ``place``. The metrics are computed from just these numbers.
 
     Args:
         classifier: What is judged.
         examples: The split, with the columns of `textmill.data.examples.Examples`.
         labels: The label set of both.
         thresholds: One for each label; see `decide`.
+        lengths: How much of each text the classifier sees, where it sees them as tokens.
 
     Raises:
         InputError: The split is empty.
@@ -91,12 +90,39 @@ def judge(
     """
     if len(examples) == 0:
         raise InputError("there are no examples to judge", hint="choose another split")
-    targets = targets_of(examples, labels)
     probabilities = _score(classifier, texts_of(examples))
+    targets = targets_of(examples, labels)
+    return judged_from(
+        examples, targets, probabilities, labels, thresholds=thresholds, lengths=lengths
+    )
+
+
+def judged_from(
+    examples: Dataset,
+    targets: Integers,
+    probabilities: Scores,
+    labels: Labels,
+    *,
+    thresholds: Sequence[float] | None = None,
+    lengths: Lengths | None = None,
+) -> Judged:
+    """Compares probabilities that are there already with the labels.
+
+    Args:
+        examples: The split.
+        targets: Its labels; see `targets_of`.
+        probabilities: The labels' probabilities ``[examples, labels]``.
+        labels: The label set.
+        thresholds: One for each label; see `decide`.
+        lengths: How much of each text the classifier sees.
+
+    Raises:
+        TextmillError: The probabilities are not numbers.
+    """
     limits = None if thresholds is None else np.array(thresholds, dtype=np.float32)
     decisions = decide(probabilities, labels, limits)
     return Judged(
-        _prediction_table(examples, targets, probabilities, decisions, labels),
+        prediction_table(examples, targets, probabilities, decisions, labels, lengths=lengths),
         classification_metrics(targets, probabilities, labels, decisions=decisions),
         targets,
         decisions,
@@ -120,6 +146,52 @@ def targets_of(examples: Dataset, labels: Labels) -> Integers:
     members = np.zeros((len(examples), len(labels)), dtype=np.int64)
     members[pc.list_parent_indices(column).to_numpy(), pc.list_flatten(column).to_numpy()] = 1
     return members
+
+
+def prediction_table(
+    examples: Dataset,
+    targets: Integers,
+    probabilities: Scores,
+    decisions: Integers,
+    labels: Labels,
+    *,
+    lengths: Lengths | None = None,
+) -> pa.Table:
+    """What was predicted for each example of a split.
+
+    The columns are ``text``, ``text_pair`` (for pairs), ``label`` and ``prediction`` (a name, or a
+    list of names), ``correct``, ``confidence`` (the probability that the prediction is right,
+    several labels taken as independent), ``loss`` (in nats), for each label
+    ``probability/LABEL``, ``place``, where the lengths are known ``tokens`` and ``cut``, and for
+    each further column of the examples ``slice/COLUMN``.
+
+    Args:
+        examples: The split.
+        targets: Its labels; see `targets_of`.
+        probabilities: The labels' probabilities ``[examples, labels]``.
+        decisions: What is predicted, shaped like the targets.
+        labels: The label set.
+        lengths: How much of each text the classifier sees.
+    """
+    table = _arrow(examples)
+    right = targets == decisions
+    sides = [name for name in ("text", "text_pair") if name in table.column_names]
+    known = {} if lengths is None else {"tokens": lengths.tokens, "cut": lengths.cut}
+    slices = [name for name in table.column_names if name not in EXAMPLE_COLUMNS]
+    return pa.table(
+        {name: table[name] for name in sides}
+        | {
+            "label": _names(targets, labels),
+            "prediction": _names(decisions, labels),
+            "correct": right.all(axis=1) if labels.multi_label else right,
+            "confidence": _confidences(probabilities, decisions, labels),
+            "loss": example_losses(targets, probabilities, labels),
+        }
+        | {f"probability/{name}": probabilities[:, i] for i, name in enumerate(labels.names)}
+        | {"place": table["place"]}
+        | known
+        | {f"slice/{name}": table[name] for name in slices}
+    )
 
 
 def write_predictions(path: Path, predictions: pa.Table) -> None:
@@ -273,30 +345,11 @@ def _score(classifier: Classifier, texts: Texts) -> Scores:
     return np.concatenate(parts)
 
 
-def _prediction_table(
-    examples: Dataset, targets: Integers, probabilities: Scores, decisions: Integers, labels: Labels
-) -> pa.Table:
-    table = _arrow(examples)
-    right, given = targets == decisions, probabilities
-    if labels.multi_label:
-        right = right.all(axis=1)
-        given = np.where(decisions == 1, probabilities, 1 - probabilities)
-        confidences = given.prod(axis=1)
-    else:
-        confidences = given[np.arange(len(given)), decisions]
-    sides = [name for name in ("text", "text_pair") if name in table.column_names]
-    return pa.table(
-        {name: table[name] for name in sides}
-        | {
-            "label": _names(targets, labels),
-            "prediction": _names(decisions, labels),
-            "correct": right,
-            "confidence": confidences,
-            "loss": example_losses(targets, probabilities, labels),
-        }
-        | {f"probability/{name}": probabilities[:, i] for i, name in enumerate(labels.names)}
-        | {"place": table["place"]}
-    )
+def _confidences(probabilities: Scores, decisions: Integers, labels: Labels) -> Scores:
+    if not labels.multi_label:
+        return probabilities[np.arange(len(probabilities)), decisions]
+    given = np.where(decisions == 1, probabilities, 1 - probabilities)
+    return np.asarray(given.prod(axis=1))
 
 
 def _arrow(examples: Dataset) -> pa.Table:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from textmill.bundle import Bundle, read_bundle
-from textmill.encoding import LengthPolicy
+from textmill.encoding import LengthPolicy, Lengths
 from textmill.labels import Labels
 from textmill.scoring import Scorer, Scores, Texts
 
@@ -83,6 +83,10 @@ class Predictor:
     def probabilities(self, texts: Texts, *, batch_size: int = 64) -> Scores:
         """The labels' probabilities; see `Scorer.probabilities`."""
         return self._scorer.probabilities(texts, batch_size=batch_size)
+
+    def lengths(self, texts: Texts) -> Lengths:
+        """How much of each text the model sees; see `Scorer.lengths`."""
+        return self._scorer.lengths(texts)
 
     def predict(self, texts: Texts, *, batch_size: int = 64) -> list[Prediction]:
         """Labels texts, in their order.

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from textmill.encoding import Encoded, LengthPolicy, Padding, encode, pad_batch
+from textmill.encoding import Encoded, LengthPolicy, Lengths, Padding, encode, pad_batch
 from textmill.errors import InputError
 
 if TYPE_CHECKING:
@@ -88,6 +88,21 @@ class Scorer:
         logits = torch.from_numpy(self.logits(texts, batch_size=batch_size))
         scores = torch.sigmoid(logits) if self._multi_label else torch.softmax(logits, dim=-1)
         return np.asarray(scores.numpy(), dtype=np.float32)
+
+    def lengths(self, texts: Texts) -> Lengths:
+        """How much of each text the model sees, in the order of the texts.
+
+        Raises:
+            InputError: Something among the texts is not text.
+        """
+        tokens = np.empty(len(texts), dtype=np.int32)
+        cut = np.empty(len(texts), dtype=np.bool_)
+        for start in range(0, len(texts), STRETCH):
+            here = slice(start, start + STRETCH)
+            encoded = encode(self._tokenizer, *_sides(texts[here]), self._policy)
+            tokens[here] = [len(ids) for ids in encoded.input_ids]
+            cut[here] = encoded.cut
+        return Lengths(tokens, cut)
 
     def _stretch(self, texts: Texts, batch_size: int) -> Scores:
         firsts, seconds = _sides(texts)

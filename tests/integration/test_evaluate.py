@@ -41,6 +41,10 @@ def test_a_single_file_is_judged_whole_with_split_all(
     assert "60 examples" in shown.err
     table = pq.read_table(output / "predictions.parquet")
     assert len(table) == 60
+    tokenizer = bundles.tiny_tokenizer(bundle)
+    lengths = [len(ids) for ids in tokenizer(table["text"].to_pylist())["input_ids"]]
+    assert table["tokens"].to_pylist() == lengths
+    assert not any(table["cut"].to_pylist())
     correct = table["correct"].to_pylist()
     assert metrics["all/accuracy"] == pytest.approx(sum(correct) / 60)
 

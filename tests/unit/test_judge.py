@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from rich.console import Console
 from sklearn import metrics as sklearn_metrics
 
 from textmill import judge as judge_module
+from textmill.encoding import Lengths
 from textmill.errors import InputError, MachineError, TextmillError
 from textmill.judge import (
     Comparison,
@@ -23,6 +24,7 @@ from textmill.judge import (
     compare_table,
     flat_metrics,
     judge,
+    judged_from,
     targets_of,
     texts_of,
     write_predictions,
@@ -112,6 +114,36 @@ class TestPredictions:
         assert first["loss"] == pytest.approx(-np.log([0.5, 0.75, 0.75]).mean())
         assert (second["label"], second["prediction"]) == ([], ["big"])
         assert second["correct"] is False
+
+    def test_lengths_and_further_columns_stand_beside_what_was_predicted(self) -> None:
+        examples = Dataset.from_dict(
+            {
+                "text": ["a", "b"],
+                "label": [1, 0],
+                "place": ["f.csv:2", "f.csv:3"],
+                "tokens": ["x", None],
+            }
+        )
+        oracle = Oracle(["a", "b"], np.array([[0.5, 0.25, 0.25], [0.5, 0.25, 0.25]]))
+        lengths = Lengths(np.array([3, 32], dtype=np.int32), np.array([False, True]))
+        table = judge(oracle, examples, LABELS, lengths=lengths).predictions
+        assert table["tokens"].to_pylist() == [3, 32]
+        assert table.schema.field("tokens").type == pa.int32()
+        assert table["cut"].to_pylist() == [False, True]
+        assert table["slice/tokens"].to_pylist() == ["x", None]
+
+    @pytest.mark.parametrize(
+        ("labels", "made"), [(LABELS, animals), (TAGS, tagged)], ids=["one label", "several"]
+    )
+    def test_probabilities_that_are_there_already_give_what_scoring_would(
+        self, labels: Labels, made: Callable[[], tuple[Dataset, Oracle]]
+    ) -> None:
+        examples, oracle = made()
+        scored = judge(oracle, examples, labels)
+        probabilities = oracle.probabilities(examples["text"][:])
+        found = judged_from(examples, targets_of(examples, labels), probabilities, labels)
+        assert found.predictions.equals(scored.predictions)
+        assert found.metrics == scored.metrics
 
     def test_the_rows_are_in_the_order_of_a_shuffled_split(self) -> None:
         examples, oracle = animals(50)

@@ -100,6 +100,27 @@ def test_no_texts(scorer: Scorer) -> None:
     assert scorer.probabilities([]).shape == (0, 3)
 
 
+def test_lengths_are_those_of_what_is_scored(
+    tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokenizer = tiny_tokenizer(tiny_encoder)
+    scorer = Scorer(make_model(tiny_encoder, SINGLE), tokenizer, LengthPolicy(8), multi_label=False)
+    texts = ["", "a film", SENTENCES[0], "the plot is clever"] * 5
+    whole = [len(ids) for ids in tokenizer(texts)["input_ids"]]
+    monkeypatch.setattr("textmill.scoring.STRETCH", 7)
+    lengths = scorer.lengths(texts)
+    assert lengths.tokens.tolist() == [min(length, 8) for length in whole]
+    assert lengths.cut.tolist() == [length > 8 for length in whole]
+    assert lengths.tokens.dtype == np.int32
+    assert {True, False} == set(lengths.cut.tolist())
+
+
+def test_lengths_of_pairs_count_both_texts(scorer: Scorer) -> None:
+    alone, pair = scorer.lengths(["a film"]), scorer.lengths([("a film", "a film")])
+    assert pair.tokens[0] == 2 * alone.tokens[0] - 1
+    assert len(scorer.lengths([]).tokens) == 0
+
+
 def test_the_second_text_of_a_pair_counts(scorer: Scorer) -> None:
     one, other = scorer.logits([("a film", "wonderful"), ("a film", "terrible")])
     assert not np.allclose(one, other, atol=1e-3)
