@@ -6,7 +6,6 @@ from typing import Any
 
 import lightning as L
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
@@ -14,7 +13,7 @@ from torch.optim import Optimizer
 
 from textmill.labels import Labels
 from textmill.model.losses import ClassificationLoss
-from textmill.model.metrics import classification_metrics
+from textmill.model.metrics import Predicted, SplitMetrics
 from textmill.model.optimizers import Optimization, make_optimizer, make_schedule
 
 Batch = dict[str, Tensor]
@@ -36,8 +35,6 @@ class Classifier(L.LightningModule):
 
     Attributes:
         gradient_norm: The 2-norm of the last step's whole gradient, before clipping, on the device.
-        judged: Targets and probabilities of the last validation's whole split, in its order, the
-            same on each process; they are there from ``on_validation_epoch_end`` on.
     """
 
     def __init__(
@@ -57,8 +54,12 @@ class Classifier(L.LightningModule):
         self.total_steps = total_steps
         self.seed = seed
         self.gradient_norm: Tensor | None = None
-        self.judged: tuple[npt.NDArray[Any], npt.NDArray[np.float32]] | None = None
-        self._judged: list[tuple[Tensor, Tensor, Tensor]] = []
+        self._validation = SplitMetrics(labels)
+
+    @property
+    def judged(self) -> Predicted | None:
+        """Targets and probabilities of the last whole validation, the same on each process."""
+        return self._validation.judged
 
     def forward(self, batch: Batch) -> Tensor:
         """The logits ``[batch, labels]`` of a padded batch."""
@@ -97,17 +98,16 @@ class Classifier(L.LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         """Forgets what an interrupted validation may have left."""
-        self.judged = None
-        self._judged = []
+        self._validation.reset()
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002
         """Keeps the logits of a batch, without waiting for them."""
-        self._judged.append((batch["index"], self(batch).float(), batch["labels"]))
+        self._validation.update(batch["index"], self(batch), batch["labels"])
 
     def on_validation_epoch_end(self) -> None:
         """Logs the metrics of the whole split, ``validation/...``, the same on each process."""
-        self.judged = self._gather()
-        metrics = classification_metrics(*self.judged, self.labels)
+        metrics = self._validation.compute()
+        self._validation.reset()
         self.log_dict({f"validation/{name}": value for name, value in metrics.items()})
 
     def configure_optimizers(self) -> Any:  # noqa: ANN401 - Lightning takes many forms
@@ -119,30 +119,7 @@ class Classifier(L.LightningModule):
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},
         }
 
-    def _gather(self) -> tuple[npt.NDArray[Any], npt.NDArray[np.float32]]:
-        """Targets and probabilities of the split, from all processes, in the split's order."""
-        index, logits, targets = (torch.cat(part).cpu() for part in zip(*self._judged, strict=True))
-        self._judged = []
-        activate = torch.sigmoid if self.labels.multi_label else _softmax
-        mine = (index.numpy(), activate(logits).numpy(), targets.numpy())
-        parts = _from_all_processes(mine)
-        everything = [np.concatenate(part) for part in zip(*parts, strict=True)]
-        order = np.argsort(everything[0], kind="stable")
-        return everything[2][order], everything[1][order]
-
 
 def batch_seed(seed: int, rank: int, batch: int) -> int:
     """A seed of its own for each run, process and batch."""
     return int(np.random.SeedSequence([seed, rank, batch]).generate_state(1, np.uint64)[0] >> 1)
-
-
-def _softmax(logits: Tensor) -> Tensor:
-    return torch.softmax(logits, dim=-1)
-
-
-def _from_all_processes(mine: tuple[Any, ...]) -> list[tuple[Any, ...]]:
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        return [mine]
-    parts: list[Any] = [None] * torch.distributed.get_world_size()
-    torch.distributed.all_gather_object(parts, mine)
-    return parts
