@@ -17,7 +17,7 @@ from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
-from textmill.data.columns import EXAMPLE_COLUMNS
+from textmill.data.columns import SLICE
 from textmill.encoding import Lengths
 from textmill.errors import InputError
 from textmill.labels import Labels
@@ -148,6 +148,19 @@ def targets_of(examples: Dataset, labels: Labels) -> Integers:
     return members
 
 
+def scored_table(
+    examples: Dataset,
+    targets: Integers,
+    probabilities: Scores,
+    labels: Labels,
+    *,
+    lengths: Lengths | None = None,
+) -> pa.Table:
+    """As `prediction_table`, of what the probabilities decide without thresholds."""
+    decisions = decide(probabilities, labels)
+    return prediction_table(examples, targets, probabilities, decisions, labels, lengths=lengths)
+
+
 def prediction_table(
     examples: Dataset,
     targets: Integers,
@@ -162,8 +175,8 @@ def prediction_table(
     The columns are ``text``, ``text_pair`` (for pairs), ``label`` and ``prediction`` (a name, or a
     list of names), ``correct``, ``confidence`` (the probability that the prediction is right,
     several labels taken as independent), ``loss`` (in nats), for each label
-    ``probability/LABEL``, ``place``, where the lengths are known ``tokens`` and ``cut``, and for
-    each further column of the examples ``slice/COLUMN``.
+    ``probability/LABEL``, ``place``, where the lengths are known ``tokens`` and ``cut``, and the
+    examples' ``slice/COLUMN``.
 
     Args:
         examples: The split.
@@ -177,7 +190,7 @@ def prediction_table(
     right = targets == decisions
     sides = [name for name in ("text", "text_pair") if name in table.column_names]
     known = {} if lengths is None else {"tokens": lengths.tokens, "cut": lengths.cut}
-    slices = [name for name in table.column_names if name not in EXAMPLE_COLUMNS]
+    slices = [name for name in table.column_names if name.startswith(SLICE)]
     return pa.table(
         {name: table[name] for name in sides}
         | {
@@ -190,7 +203,7 @@ def prediction_table(
         | {f"probability/{name}": probabilities[:, i] for i, name in enumerate(labels.names)}
         | {"place": table["place"]}
         | known
-        | {f"slice/{name}": table[name] for name in slices}
+        | {name: table[name] for name in slices}
     )
 
 

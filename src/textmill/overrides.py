@@ -115,10 +115,13 @@ def _choice_problems(override: Override, choices: Sequence[str]) -> Iterator[Inp
         return
     if group == EXPERIMENT and value is None:
         return
-    several = isinstance(value, list) and group in COMBINED
-    for name in value if several else [value]:
+    if isinstance(value, list) and group in COMBINED:
+        names = {str(name): name for name in value}
+    else:
+        names = {_value_of(override): value}
+    for written, name in names.items():
         if not _can_be_choice(name):
-            yield unknown_choice(group, str(name) if several else _value_of(override), choices)
+            yield unknown_choice(group, written, choices)
 
 
 def _can_be_choice(name: object) -> bool:

@@ -7,6 +7,7 @@ import shlex
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import lightning as L
@@ -19,8 +20,8 @@ from textmill.cache import cache_folder
 from textmill.configuration import Composed, read_config
 from textmill.data.examples import Examples
 from textmill.data.tokens import TokenizedSplit, tokenize_split
-from textmill.encoding import Padding
-from textmill.environment import describe_environment
+from textmill.encoding import Lengths, Padding
+from textmill.environment import describe_environment, peak_memory
 from textmill.errors import InputError, did_you_mean
 from textmill.fit import Budget, Fitted, Hardware, Saving, fit, process_rank
 from textmill.judge import (
@@ -31,13 +32,14 @@ from textmill.judge import (
     compare_table,
     flat_metrics,
     judge,
+    scored_table,
     targets_of,
     texts_of,
     write_predictions,
 )
 from textmill.labels import Labels
 from textmill.model.baselines import Baseline, train_baselines
-from textmill.model.checkpoints import StoppedError
+from textmill.model.checkpoints import StoppedError, resume_state
 from textmill.model.losses import ClassificationLoss, resolve_class_weights
 from textmill.model.metric_names import monitor_mode
 from textmill.model.network import Lora, add_lora, build_network, merge_lora
@@ -45,9 +47,14 @@ from textmill.model.optimizers import Optimization
 from textmill.model_card import CardFacts, model_card
 from textmill.predictor import Predictor
 from textmill.recipe import Encoder, encoder_of, examples_of, text_columns
-from textmill.runs import Run, check_writable, create_run, find_run, write_json
+from textmill.runs import Run, State, check_writable, create_run, find_run, write_json
 from textmill.safe_write import write_text
 from textmill.schema import TrainConfig
+from textmill.trackers import check_trackers, trackers_of
+from textmill.tracking.mirror import Mirrors
+from textmill.tracking.recorder import Recorder, Recording
+from textmill.tracking.replay import replay, rewind
+from textmill.tracking.results import tell_results
 
 # Tells the processes that Lightning starts for further devices which run they belong to.
 RUN_VARIABLE = "TEXTMILL_RUN"
@@ -66,6 +73,7 @@ def run(composed: Composed[TrainConfig]) -> None:
     config = read_config(resumed.config, TrainConfig) if resumed else composed.config
     _hardware(config).check()
     check_writable(Path(config.runs_dir))
+    check_trackers(config.tracking)
     examples = examples_of(config.data, config.seed)
     _check_monitor(config.trainer.monitor, examples.labels)
     encoder = encoder_of(config.model, config.data)
@@ -78,11 +86,15 @@ def run(composed: Composed[TrainConfig]) -> None:
         share_cut = tokens["train"].share_cut
         if process_rank() == 0:
             _describe(run, config, examples, share_cut)
-        fitted = _fit(config, run, network, loss, encoder, examples, tokens)
-        if process_rank() == 0:
-            card = _card(config, encoder, examples, share_cut)
-            _write_bundle(run, config, network, encoder, examples, card)
-            _judge(run, config, examples, fitted, card)
+        with _tracked(run, config, examples.labels, resumed=resumed is not None) as tracker:
+            fitted = _fit(config, run, network, loss, encoder, examples, tokens, tracker)
+            if process_rank() == 0:
+                card = _card(config, encoder, examples, share_cut)
+                _write_bundle(run, config, network, encoder, examples, card)
+                predictor = Predictor.from_bundle(run.bundle, device="auto")
+                results = _judge(run, config, examples, predictor, fitted)
+                write_text(run.bundle / "README.md", model_card(card, results))
+                _show(run, config, examples, predictor, tracker)
 
 
 def _find_resumed(composed: Composed[TrainConfig]) -> Run | None:
@@ -145,13 +157,39 @@ def _recorded(run: Run) -> Iterator[None]:
         return
     try:
         yield
-    except (StoppedError, KeyboardInterrupt):
-        run.close("interrupted")
-        raise
-    except BaseException:
-        run.close("failed")
+    except BaseException as error:
+        run.close(_state_after(error))
         raise
     run.close("finished")
+
+
+@contextmanager
+def _tracked(run: Run, config: TrainConfig, labels: Labels, *, resumed: bool) -> Iterator[Mirrors]:
+    """The trackers; they are told what a resumed run has recorded, and how the run ends."""
+    if process_rank() > 0:
+        yield Mirrors([], timeout=0)
+        return
+    if resumed:
+        rewind(run, _step_of(run.last_checkpoint, config.trainer.accumulate))
+    tracker = trackers_of(config.tracking, run, resumed=resumed)
+    if resumed:
+        replay(run, tracker, labels)
+    try:
+        yield tracker
+    except BaseException as error:
+        tracker.finish(_state_after(error))
+        raise
+    tracker.finish("finished")
+
+
+def _state_after(error: BaseException) -> State:
+    """How a run ended that an exception ended."""
+    return "interrupted" if isinstance(error, StoppedError | KeyboardInterrupt) else "failed"
+
+
+def _step_of(checkpoint: Path, accumulate: int) -> int:
+    """The optimizer steps that were made when a checkpoint was written; 0 where there is none."""
+    return resume_state(checkpoint)["batches_done"] // accumulate if checkpoint.exists() else 0
 
 
 def _tokenize(encoder: Encoder, examples: Examples) -> dict[str, TokenizedSplit]:
@@ -237,6 +275,7 @@ def _fit(
     encoder: Encoder,
     examples: Examples,
     tokens: Mapping[str, TokenizedSplit],
+    tracker: Mirrors,
 ) -> Fitted:
     trainer = config.trainer
     return fit(
@@ -265,7 +304,32 @@ def _fit(
             every_seconds=60 * trainer.checkpoint_minutes,
         ),
         seed=config.seed,
+        observers=[_recorder(config, run, examples, tokens, tracker)],
     )
+
+
+def _recorder(
+    config: TrainConfig,
+    run: Run,
+    examples: Examples,
+    tokens: Mapping[str, TokenizedSplit],
+    tracker: Mirrors,
+) -> Recorder:
+    validation = tokens["validation"]
+    predictions_of = partial(
+        scored_table,
+        examples.splits["validation"],
+        labels=examples.labels,
+        lengths=Lengths(validation.lengths, validation.cut),
+    )
+
+    recording = Recording(
+        labels=examples.labels,
+        train_examples=len(tokens["train"]),
+        log_steps=config.tracking.log_steps,
+        watch=config.tracking.watch,
+    )
+    return Recorder(run, tracker, predictions_of, recording)
 
 
 def _optimization(config: TrainConfig) -> Optimization:
@@ -325,12 +389,14 @@ def _card(config: TrainConfig, encoder: Encoder, examples: Examples, share_cut: 
 
 
 def _judge(
-    run: Run, config: TrainConfig, examples: Examples, fitted: Fitted, card: CardFacts
-) -> None:
-    """Judges the bundle, once, beside the baselines; writes and prints what comes out."""
-    predictor = Predictor.from_bundle(run.bundle, device="auto")
+    run: Run, config: TrainConfig, examples: Examples, predictor: Predictor, fitted: Fitted
+) -> list[str]:
+    """Judges the bundle, once, beside the baselines; writes, prints and returns what comes out."""
     splits = {name: split for name, split in examples.splits.items() if name != "train"}
-    judged = {name: judge(predictor, split, examples.labels) for name, split in splits.items()}
+    judged = {
+        name: judge(predictor, split, examples.labels, lengths=predictor.lengths(texts_of(split)))
+        for name, split in splits.items()
+    }
     for name, one in judged.items():
         write_predictions(run.predictions(name), one.predictions)
     final = "test" if "test" in judged else "validation"
@@ -342,10 +408,21 @@ def _judge(
     comparison = compare(model, baselines, seed=config.seed)
     write_json(run.metrics, _metrics(judged["validation"], final, comparison, fitted))
     results = [_headline(comparison, final), *(verdict.sentence for verdict in comparison.verdicts)]
-    write_text(run.bundle / "README.md", model_card(card, results))
+    run.update_manifest(judged=final, results=results)
     Console().print(compare_table(comparison))
     print("\n".join(results))
+    return results
+
+
+def _show(
+    run: Run, config: TrainConfig, examples: Examples, predictor: Predictor, tracker: Mirrors
+) -> None:
+    """Writes tables and the report, tells the trackers, and says where everything is."""
+    tracking = config.tracking
+    tell_results(run, tracker, examples.labels)
     print(f"\nrun      {_short(run.folder)}")
+    if tracking.report:
+        print(f"report   {_short(run.report)}")
     print(f'predict  textmill predict {_short(run.bundle)} "a text"')
 
 
@@ -380,6 +457,7 @@ def _metrics(
         "train/best_step": fitted.best_step,
         "train/seconds": fitted.seconds,
         "train/examples_per_second": fitted.examples_per_second,
+        "train/peak_memory_bytes": peak_memory(),
     }
 
 

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import numpy as np
 import pytest
 import torch
 
@@ -61,6 +62,10 @@ def command(data: Path, tiny_encoder: Path, tmp_path: Path) -> list[str]:
         "trainer.checkpoint_steps=2",
         "optimizer.lr=0.01",
         "baselines.enabled=false",
+        "tracking=none",
+        "tracking.report=false",
+        "tracking.explained=0",
+        "tracking.log_steps=4",
     ]
 
 
@@ -124,13 +129,34 @@ def weights(run: Path) -> tuple[bytes, dict[str, torch.Tensor]]:
     return (run / "model" / "model.safetensors").read_bytes(), last["state_dict"]
 
 
-def assert_same_weights(run: Path, reference: Path) -> None:
+def assert_same_run(run: Path, reference: Path) -> None:
     shipped, last = weights(run)
     expected_shipped, expected_last = weights(reference)
     assert shipped == expected_shipped
     assert last.keys() == expected_last.keys()
     assert all(torch.equal(last[name], expected_last[name]) for name in last)
     assert (run / "history.jsonl").read_text() == (reference / "history.jsonl").read_text()
+    assert record(run) == record(reference)
+    assert files(run / "tracking") == files(reference / "tracking")
+    first_passes = [np.load(folder / "tracking" / "first_pass.npy") for folder in (run, reference)]
+    np.testing.assert_array_equal(*first_passes)
+
+
+def record(run: Path) -> list[dict[str, float]]:
+    """What was recorded of the training, but for what hangs on the clock and on the machine."""
+    lines = (run / "tracking" / "training.jsonl").read_text().splitlines()
+    return [
+        {
+            name: value
+            for name, value in json.loads(line).items()
+            if not name.startswith("seconds/") and not name.endswith(("_per_second", "_bytes"))
+        }
+        for line in lines
+    ]
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
 
 def resumed(command: list[str], run: Path) -> int:
@@ -169,7 +195,7 @@ def test_sigkill_at_a_dozen_random_steps_changes_nothing(
         patch = on_call(Classifier, "training_step", step, kill_self, after=step % 2 == 0)
         assert in_fork(killed, patch) == -signal.SIGKILL
         assert resumed(killed, the_run(runs)) == 0
-        assert_same_weights(the_run(runs), expected)
+        assert_same_run(the_run(runs), expected)
 
 
 @pytest.mark.parametrize(
@@ -197,7 +223,7 @@ def test_sigkill_anywhere_changes_nothing(
 ) -> None:
     patch = on_call(owner, method, number, kill_self)
     run = kill_and_resume([*command, *overrides], tmp_path, patch)
-    assert_same_weights(run, reference(*overrides))
+    assert_same_run(run, reference(*overrides))
 
 
 def test_sigkill_in_the_middle_of_writing_a_checkpoint_leaves_the_one_before(
@@ -217,7 +243,7 @@ def test_sigkill_in_the_middle_of_writing_a_checkpoint_leaves_the_one_before(
 
         torch.save = half  # type: ignore[assignment]
 
-    assert_same_weights(kill_and_resume(command, tmp_path, patch), reference())
+    assert_same_run(kill_and_resume(command, tmp_path, patch), reference())
 
 
 def test_a_run_killed_again_and_again_still_ends_the_same(
@@ -229,7 +255,7 @@ def test_a_run_killed_again_and_again_still_ends_the_same(
         patch = on_call(Classifier, "training_step", step, kill_self)
         assert in_fork(["train", f"resume={run}"], patch) == -signal.SIGKILL
     assert resumed(command, run) == 0
-    assert_same_weights(run, reference())
+    assert_same_run(run, reference())
 
 
 @pytest.mark.parametrize(
@@ -257,4 +283,4 @@ def test_a_run_asked_to_stop_says_how_to_go_on_and_does(
     state = json.loads((run / "manifest.json").read_text())["state"]
     assert (stopped, state) == (status, "interrupted")
     assert resumed(command, run) == 0
-    assert_same_weights(run, reference())
+    assert_same_run(run, reference())

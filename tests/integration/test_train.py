@@ -54,6 +54,8 @@ def arguments(reviews: Path, tiny_encoder: Path, tmp_path: Path) -> list[str]:
         f"runs_dir={tmp_path / 'runs'}",
         "trainer.batch_size=16",
         "optimizer.lr=0.01",
+        "tracking=none",
+        "tracking.report=false",
     ]
 
 
@@ -81,7 +83,7 @@ def test_a_run_has_everything_that_the_design_promises(
     shown = capsys.readouterr()
     assert {path.name for path in run.iterdir()} == {
         ".hydra", "config.yaml", "manifest.json", "checkpoints", "history.jsonl", "metrics.json",
-        "predictions", "model",
+        "predictions", "model", "tracking", "tables", "suspects.csv",
     }  # fmt: skip
     manifest = json.loads((run / "manifest.json").read_text())
     assert manifest["state"] == "finished"
