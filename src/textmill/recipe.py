@@ -69,6 +69,7 @@ def examples_of(
             text=text_columns(data),
             label=str(data.label),
             group=None if data.group is None else str(data.group),
+            slices=tuple(dict.fromkeys(str(column) for column in data.slices)),
         ),
         LabelRule(
             names=None if data.labels is None else tuple(data.labels),

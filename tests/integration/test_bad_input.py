@@ -251,10 +251,15 @@ COLUMN_CASES = [
     ),
     Case(
         "missing columns",
-        train("data.train=other.csv", "data.group=user"),
-        ("no column text", "no column label", "no column user", "other.csv"),
+        train("data.train=other.csv", "data.group=user", "data.slices=[source]"),
+        ("no column text", "no column label", "no column user", "no column source", "other.csv"),
         {"other.csv": "a,b\n1,2\n"},
-        errors=3,
+        errors=4,
+    ),
+    Case(
+        "slices by the text",
+        train("data.slices=[text]"),
+        ("the column text has the texts", "reviews.csv", "leave it out of data.slices"),
     ),
     Case("column number too high", train("data.text=7"), ("no column 7", "reviews.csv")),
     Case(

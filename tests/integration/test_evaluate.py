@@ -49,6 +49,16 @@ def test_a_single_file_is_judged_whole_with_split_all(
     assert metrics["all/accuracy"] == pytest.approx(sum(correct) / 60)
 
 
+def test_predictions_have_what_the_data_are_sliced_by(bundle: Path, tmp_path: Path) -> None:
+    path, output = tmp_path / "test.csv", tmp_path / "judged"
+    path.write_text("text,label,source\na film,bad,press\nanother film,good,\n")
+    given = (f"data.test={path}", f"output={output}")
+    assert evaluate(bundle, *given, "data.slices=[source,1]") == 0
+    table = pq.read_table(output / "predictions.parquet")
+    assert table["slice/source"].to_pylist() == ["press", ""]
+    assert table["slice/1"].to_pylist() == ["bad", "good"]
+
+
 def test_the_test_split_is_the_one_that_training_would_make(
     bundle: Path, reviews: Path, tmp_path: Path
 ) -> None:

@@ -121,7 +121,7 @@ class TestPredictions:
                 "text": ["a", "b"],
                 "label": [1, 0],
                 "place": ["f.csv:2", "f.csv:3"],
-                "tokens": ["x", None],
+                "slice/tokens": ["x", None],
             }
         )
         oracle = Oracle(["a", "b"], np.array([[0.5, 0.25, 0.25], [0.5, 0.25, 0.25]]))

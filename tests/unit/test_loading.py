@@ -78,19 +78,19 @@ def test_splits_of_the_source_stay_as_they_are() -> None:
     assert len(examples.splits["validation"]) == 10
 
 
-def test_rows_keep_label_place_and_extra_columns() -> None:
+def test_rows_keep_label_place_and_what_they_are_sliced_by() -> None:
     rows = [{"text": f"t{n}", "label": n % 2, "year": 2000 + n, "note": None} for n in range(20)]
-    columns = Columns(("text",), "label", extra=("year", "note"))
+    columns = Columns(("text",), "label", slices=("year", "note"))
     train = load(RowsSource(train=rows), columns=columns).splits["train"]
-    assert train.column_names == ["text", "label", "place", "year", "note"]
+    assert train.column_names == ["text", "label", "place", "slice/year", "slice/note"]
     first = train[0]
     number = int(first["text"][1:])
     assert first == {
         "text": f"t{number}",
         "label": number % 2,
         "place": f"train.csv:{number + 1}",
-        "year": str(2000 + number),
-        "note": None,
+        "slice/year": str(2000 + number),
+        "slice/note": None,
     }
 
 
@@ -319,7 +319,7 @@ def test_made_splits_never_part_groups_or_equal_texts() -> None:
         for n in range(200)
     ]
     examples = load(RowsSource(train=rows), columns=Columns(("text",), "label", "user", ("user",)))
-    users = [set(rows["user"]) for rows in examples.splits.values()]
+    users = [set(rows["slice/user"]) for rows in examples.splits.values()]
     assert sum(map(len, users)) == len(set.union(*users))
     assert examples.made["test"]["method"] == "stratified, grouped"
 
@@ -363,11 +363,23 @@ def test_columns_may_be_numbers_unless_a_column_has_that_name() -> None:
     assert "set data.text" in lines_of(RowsSource(train=rows), columns=Columns(("2",), "0"))[0]
 
 
-def test_an_extra_column_may_not_take_the_name_of_an_examples_own() -> None:
-    columns = Columns(("text",), "label", extra=("label", "lost"))
+def test_examples_may_be_sliced_by_a_column_of_any_name() -> None:
+    rows = [{"a": f"text {n}", "place": n % 2, "text": n % 3} for n in range(60)]
+    columns = Columns(("a",), "place", group="text", slices=("text", "place", "2"))
+    examples = load(RowsSource(train=rows), columns=columns)
+    first = examples.splits["train"][0]
+    number = int(first["text"].split()[1])
+    assert first["slice/text"] == first["slice/2"] == str(number % 3)
+    assert first["slice/place"] == str(number % 2)
+
+
+def test_columns_that_examples_cannot_be_sliced_by_are_told() -> None:
+    columns = Columns(("text",), "label", slices=("lost", "0"))
     lines = lines_of(RowsSource(train=many(60)), columns=columns)
     assert "there is no column lost" in lines[0]
-    assert "the extra column label has the name of a column that all examples have" in lines[1]
+    assert "set data.slices=[COLUMN]" in lines[0]
+    assert "the column 0 has the texts" in lines[1]
+    assert "leave it out of data.slices" in lines[1]
 
 
 def test_a_list_as_text_is_malformed() -> None:
@@ -553,7 +565,7 @@ def test_the_fingerprint_depends_on_text_label_and_order_alone() -> None:
     rows = labelled(("x", "a"), ("yz", "b"))
     base = fingerprint(rows)
     with_more = [row | {"more": number} for number, row in enumerate(rows)]
-    assert fingerprint(with_more, Columns(("text",), "label", extra=("more",))) == base
+    assert fingerprint(with_more, Columns(("text",), "label", slices=("more",))) == base
     others = [
         rows[::-1],
         labelled(("x", "b"), ("yz", "b")),

@@ -26,7 +26,7 @@ def stage(
     return stage_split(
         (Row(f"file:{number}", row) for number, row in enumerate(rows)),
         "train",
-        columns or FoundColumns(("text",), "label", None, ()),
+        columns or FoundColumns(("text",), "label", None, {}),
         LabelReader(LabelRule(names=("0", "1"))),
         findings or Findings(Policies()),
         folder / "train.staged",
@@ -94,11 +94,11 @@ def test_rows_left_out_leave_no_gap(tmp_path: Path) -> None:
     ("raw", "text"),
     [(None, None), ("plain", "plain"), (3, "3"), (True, "true"), (["é", 1], '["\\u00e9", 1]')],
 )
-def test_extra_columns_become_text(tmp_path: Path, raw: object, text: str | None) -> None:
-    columns = FoundColumns(("text",), "label", None, ("more",))
+def test_what_is_sliced_by_becomes_text(tmp_path: Path, raw: object, text: str | None) -> None:
+    columns = FoundColumns(("text",), "label", None, {"slice/more": "more"})
     rows = [row | {"more": raw} for row in numbered(2)]
     staged = stage(tmp_path, rows, columns)
-    assert written(tmp_path, staged, staged.kept)[0]["more"][0] == text
+    assert written(tmp_path, staged, staged.kept)[0]["slice/more"][0] == text
 
 
 @pytest.mark.parametrize("raw", [None, math.nan])

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from textmill.data.rows import Source
 from textmill.errors import InputError, did_you_mean
 
-# The columns of checked examples, whatever they are called in the source.
-EXAMPLE_COLUMNS = ("text", "text_pair", "label", "place")
+# What the names of the columns begin with that examples are sliced by.
+SLICE = "slice/"
 
 _SHOWN = 20
 
@@ -22,13 +22,13 @@ class Columns:
         text: One column, or two for a pair of texts.
         label: The column with the label, or with several labels.
         group: A column whose equal values stay in one split when splits are made.
-        extra: Further columns to carry along, as text, under their own names.
+        slices: Further columns, whose values the metrics are told for one by one.
     """
 
     text: tuple[str, ...]
     label: str | None
     group: str | None = None
-    extra: tuple[str, ...] = ()
+    slices: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Checks that there are one or two texts and a label."""
@@ -43,12 +43,19 @@ class Columns:
 
 @dataclass(frozen=True, slots=True)
 class FoundColumns:
-    """The names under which a split's rows hold the columns asked for."""
+    """The names under which a split's rows hold the columns asked for.
+
+    Args:
+        text: Of the text, or of the two of a pair.
+        label: Of the label.
+        group: Of the group, if there is one.
+        slices: Of the slices, by what they are called in the examples.
+    """
 
     text: tuple[str, ...]
     label: str
     group: str | None
-    extra: tuple[str, ...]
+    slices: Mapping[str, str]
 
 
 def find_columns(
@@ -57,7 +64,8 @@ def find_columns(
     """The columns' names in each of ``splits``, numbers resolved.
 
     Raises:
-        InputError: A split lacks one of the columns; all that are missing are told.
+        InputError: A split lacks one of the columns, or is to be sliced by its texts; all such
+            columns are told.
     """
     missing = {
         error.problems[0]: error
@@ -80,12 +88,13 @@ def _missing_columns(
                 where=source.describe(),
                 hint=f"{step} ({did_you_mean(wanted, present[:_SHOWN])})",
             )
-    for wanted in columns.extra:
-        if _name(wanted, present) in EXAMPLE_COLUMNS:
+    texts = {_name(text, present) for text in columns.text} - {None}
+    for wanted in columns.slices:
+        if _name(wanted, present) in texts:
             yield InputError(
-                f"the extra column {wanted} has the name of a column that all examples have",
+                f"the column {wanted} has the texts, and hardly two examples have the same one",
                 where=source.describe(),
-                hint="rename it in the data",
+                hint="leave it out of data.slices",
             )
 
 
@@ -97,8 +106,8 @@ def _asked_for(columns: Columns) -> Iterator[tuple[str, str]]:
         yield columns.label, "set data.label=COLUMN"
     if columns.group is not None:
         yield columns.group, "set data.group=COLUMN"
-    for extra in columns.extra:
-        yield extra, "choose another extra column"
+    for column in columns.slices:
+        yield column, "set data.slices=[COLUMN]"
 
 
 def _found(present: tuple[str, ...], columns: Columns) -> FoundColumns:
@@ -109,7 +118,7 @@ def _found(present: tuple[str, ...], columns: Columns) -> FoundColumns:
         text=tuple(str(name(text)) for text in columns.text),
         label=str(name(columns.label)),
         group=name(columns.group),
-        extra=tuple(str(name(extra)) for extra in columns.extra),
+        slices={f"{SLICE}{column}": str(name(column)) for column in columns.slices},
     )
 
 

@@ -23,8 +23,8 @@ class Examples:
     Args:
         splits: Each split that was asked for, memory-mapped from disk, with the columns ``text``,
             ``text_pair`` (for pairs), ``label`` (the label's id; for multi-label a list of ids,
-            which may be empty), ``place`` (where the row stands in the source), and the extra
-            columns, as text.
+            which may be empty), ``place`` (where the row stands in the source), and for each column
+            to slice by ``slice/COLUMN``, as text.
         labels: The label names in the order of their ids.
         problems: What was wrong and what was done about it; dropped rows are in no split.
         made: The splits that the source does not have, each with its ``method``, ``source`` split,

@@ -43,7 +43,7 @@ class StagedSplit:
     Args:
         split: ``train``, ``validation`` or ``test``, as the source has it.
         file: Arrow stream with the columns ``text``, ``text_pair`` (for pairs), ``place`` and the
-            extra ones.
+            slices.
         texts: ``[rows]``, digests of the texts.
         codes: ``[rows]``, codes of the sets of labels (`LabelReader.sets`).
         groups: ``[rows]``, digests of the groups, if there is a group column.
@@ -118,8 +118,8 @@ class RowChecker:
             return None
         columns = self._columns
         group = b"" if columns.group is None else _group_digest(row.values.get(columns.group))
-        extra = [_plain(row.values.get(name)) for name in columns.extra]
-        return _CheckedRow([*texts, row.place, *extra], digest, code, group)
+        slices = [_plain(row.values.get(name)) for name in columns.slices.values()]
+        return _CheckedRow([*texts, row.place, *slices], digest, code, group)
 
     def _texts(self, row: Row) -> list[str] | None:
         """The text, or the text and its pair; None where the row is left out."""
@@ -171,7 +171,7 @@ def _group_digest(raw: object) -> bytes:
 
 
 def _plain(raw: object) -> str | None:
-    """An extra column's value as text."""
+    """The value of a slice as text."""
     if raw is None or isinstance(raw, str):
         return raw if raw is None else raw.encode(errors="replace").decode()
     return json.dumps(raw, ensure_ascii=True, default=str)
@@ -221,7 +221,7 @@ def stage_split(
 
 
 def _staged_names(columns: FoundColumns) -> list[str]:
-    return [*("text", "text_pair")[: len(columns.text)], "place", *columns.extra]
+    return [*("text", "text_pair")[: len(columns.text)], "place", *columns.slices]
 
 
 def _staged_batch(rows: Sequence[_CheckedRow], schema: pa.Schema) -> pa.RecordBatch:
