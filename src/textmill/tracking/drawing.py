@@ -1,0 +1,293 @@
+"""Draws charts: as SVG for pages, in the page's own colours, and as PNG for trackers."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+import textwrap
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import cycle
+from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree
+
+import numpy as np
+import numpy.typing as npt
+
+from textmill.tracking.shapes import BarChart, Chart, Heatmap, LineChart, Numbers
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Integers = npt.NDArray[np.int64]
+
+# Okabe and Ito's colours (2008), which the colour-blind can tell apart, darkened where needed to
+# stand out from white as well as from black.
+PALETTE = ("#0072b2", "#d55e00", "#009e73", "#b5609b", "#a87900", "#7a7a7a")
+_DASHES: tuple[str | tuple[int, tuple[float, ...]], ...] = ("solid", (0, (4, 1.5)), (0, (1, 1)))
+# Stands for the colour of text and axes until it is replaced.
+_INK = "#010203"
+_MOST_SIGNS = 28
+_MARKED_POINTS = 25
+_MOST_NUMBERS = 14
+_MOST_CELLS = 1_500
+_MOST_TICKS = 16
+_MOST_ACROSS = 48
+_LEGEND_SIGNS = 74
+_HANDLE_SIGNS = 8
+_FAINT = 0.18
+_PIXELS_PER_POINT = 4 / 3
+_DOTS_PER_INCH = 144
+_STROKES = "stroke-linejoin: round; stroke-linecap: butt"
+
+
+def svg(chart: Chart) -> str:
+    """A chart as an ``<svg>`` element to stand in a page.
+
+    Text and axes have the colour of the text around them, and its font. The chart's title is the
+    accessible name, not drawn.
+    """
+    import matplotlib
+
+    figure = _draw(chart, _INK)
+    figure.patch.set_visible(False)
+    buffer = io.StringIO()
+    no_metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+    with _tolerant(), matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": ""}):
+        figure.savefig(buffer, format="svg", metadata=no_metadata)
+    return _inlined(buffer.getvalue(), chart.title)
+
+
+def png(chart: Chart) -> bytes:
+    """A chart as a picture, black on white, with its title."""
+    figure = _draw(chart, "black")
+    figure.suptitle(textwrap.fill(chart.title, _MOST_ACROSS), fontsize=9, parse_math=False)
+    buffer = io.BytesIO()
+    with _tolerant():
+        figure.savefig(
+            buffer, format="png", dpi=_DOTS_PER_INCH, facecolor="white", metadata={"Software": None}
+        )
+    return buffer.getvalue()
+
+
+@contextmanager
+def _tolerant() -> Iterator[None]:
+    """Draws names in scripts that the measuring font lacks without a word."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing")
+        yield
+
+
+def _draw(chart: Chart, ink: str) -> Figure:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=_size(chart), layout="constrained")
+    axes = figure.add_subplot()
+    if isinstance(chart, LineChart):
+        _draw_lines(axes, chart, ink)
+    elif isinstance(chart, BarChart):
+        _draw_bars(axes, chart, ink)
+    else:
+        _draw_cells(axes, chart, ink)
+    axes.set_xlabel(chart.x_label, color=ink, fontsize=9)
+    axes.set_ylabel(chart.y_label, color=ink, fontsize=9)
+    axes.tick_params(colors=ink, labelsize=_tick_size(chart), length=0)
+    axes.set_facecolor("none")
+    for side, spine in axes.spines.items():
+        spine.set_visible(side in ("left", "bottom"))
+        spine.set_color(ink)
+        spine.set_linewidth(0.8)
+    return figure
+
+
+def _size(chart: Chart) -> tuple[float, float]:
+    """Width and height in inches."""
+    if isinstance(chart, LineChart):
+        return 5.2, 3.4 + 0.09 * len(chart.series)
+    if isinstance(chart, BarChart):
+        return 5.2, 3.4
+    columns, rows = len(chart.columns), len(chart.rows)
+    names = 0.06 * max(len(_shown(name)) for name in (*chart.columns, *chart.rows))
+    width = max(5.2, min(12, names + 1 + (0.4 if columns <= _MOST_NUMBERS else 0.2) * columns))
+    height = names + 0.8 + (0.3 if rows <= _MOST_NUMBERS else 0.18) * rows
+    return width, max(3.4, min(12, height))
+
+
+def _tick_size(chart: Chart) -> float:
+    crowded = isinstance(chart, Heatmap) and max(len(chart.rows), len(chart.columns)) > 60
+    return 4.5 if crowded else 8
+
+
+def _draw_lines(axes: Axes, chart: LineChart, ink: str) -> None:
+    if chart.diagonal:
+        axes.plot([0, 1], [0, 1], color=ink, alpha=0.5, linewidth=0.8, linestyle=(0, (2, 2)))
+    styles = ((color, dashes) for dashes in cycle(_DASHES) for color in PALETTE)
+    lines = [
+        axes.plot(
+            series.x,
+            series.y,
+            color=color,
+            linestyle=dashes,
+            linewidth=1.6,
+            marker="o" if len(series.x) <= _MARKED_POINTS else None,
+            markersize=3.5,
+        )[0]
+        for series, (color, dashes) in zip(chart.series, styles, strict=False)
+    ]
+    if chart.unit_square:
+        axes.set_xlim(-0.01, 1.01)
+        axes.set_ylim(-0.01, 1.02)
+    axes.grid(color=ink, alpha=_FAINT, linewidth=0.6)
+    _add_legend(axes, lines, [series.name for series in chart.series], ink)
+
+
+def _draw_bars(axes: Axes, chart: BarChart, ink: str) -> None:
+    places = np.arange(len(chart.categories))
+    width = 0.8 / len(chart.heights)
+    bars = [
+        axes.bar(
+            places + (index - (len(chart.heights) - 1) / 2) * width,
+            np.nan_to_num(heights),
+            width=0.92 * width,
+            color=color,
+        )
+        for index, (heights, color) in enumerate(
+            zip(chart.heights.values(), cycle(PALETTE), strict=False)
+        )
+    ]
+    step = -(-len(places) // _MOST_TICKS)
+    _name_columns(axes, places[::step], chart.categories[::step])
+    axes.set_xmargin(0.01)
+    if chart.counts is not None:
+        axes.set_ylim(0, 1.02)
+        _write_counts(axes, chart.counts, ink)
+    axes.grid(axis="y", color=ink, alpha=_FAINT, linewidth=0.6)
+    axes.set_axisbelow(True)
+    _add_legend(axes, bars, list(chart.heights), ink)
+
+
+def _name_columns(axes: Axes, places: Integers, names: Sequence[str]) -> None:
+    """Names places along the horizontal axis, aslant where there is not enough room."""
+    shown = [_shown(name) for name in names]
+    if sum(map(len, shown)) <= _MOST_ACROSS:
+        axes.set_xticks(places, shown, parse_math=False)
+        return
+    axes.set_xticks(
+        places, shown, parse_math=False, rotation=45, ha="right", rotation_mode="anchor"
+    )
+
+
+def _write_counts(axes: Axes, counts: Numbers, ink: str) -> None:
+    """Writes above the bars how many examples are behind each."""
+    above = axes.get_xaxis_transform()
+    for place, count in enumerate(counts):
+        axes.text(place, 1.02, f"{count:,.0f}", transform=above, ha="center", color=ink, fontsize=7)
+    axes.text(0, 1.09, "examples", transform=axes.transAxes, color=ink, fontsize=8)
+
+
+def _draw_cells(axes: Axes, chart: Heatmap, ink: str) -> None:
+    rows, columns = chart.values.shape
+    shades = _shades(chart)
+    _fill(axes, shades)
+    axes.set_xlim(-0.5, columns - 0.5)
+    axes.set_ylim(rows - 0.5, -0.5)
+    _name_columns(axes, np.arange(columns), chart.columns)
+    axes.set_yticks(range(rows), [_shown(name) for name in chart.rows], parse_math=False)
+    if max(rows, columns) <= _MOST_NUMBERS:
+        for row, column in np.argwhere(np.isfinite(chart.values)):
+            value = chart.values[row, column]
+            text = f"{value:.2f}" if chart.shares else f"{value:,.0f}"
+            axes.text(column, row, text, ha="center", va="center", color=ink, fontsize=8)
+
+
+def _shades(chart: Heatmap) -> Numbers:
+    """How dark each cell is, between 0 and 1; counts by their square root, lest few vanish."""
+    values: Numbers = np.nan_to_num(chart.values)
+    return values if chart.shares else np.sqrt(values / max(values.max(), 1))
+
+
+def _fill(axes: Axes, shades: Numbers) -> None:
+    """Shades cells by more or less of one colour over the ground, whatever that is."""
+    from matplotlib.collections import PatchCollection
+    from matplotlib.colors import to_rgba_array
+    from matplotlib.patches import Rectangle
+
+    colors = np.repeat(to_rgba_array(PALETTE[0]), shades.size, axis=0)
+    colors[:, 3] = 0.75 * shades.ravel()
+    if shades.size > _MOST_CELLS:
+        axes.imshow(colors.reshape(*shades.shape, 4), interpolation="none", aspect="auto")
+        return
+    filled = np.argwhere(shades > 0)
+    cells = [Rectangle((column - 0.48, row - 0.48), 0.96, 0.96) for row, column in filled]
+    axes.add_collection(PatchCollection(cells, facecolors=colors[shades.ravel() > 0], linewidths=0))
+
+
+def _add_legend(axes: Axes, handles: Sequence[Any], names: Sequence[str], ink: str) -> None:
+    if not any(names):
+        return
+    shown = [_shown(name, _MOST_ACROSS) for name in names]
+    legend = axes.figure.legend(
+        handles,
+        [str(place) for place in range(len(names))],
+        loc="outside lower left",
+        ncols=max(1, min(len(names), _LEGEND_SIGNS // (max(map(len, shown)) + _HANDLE_SIGNS))),
+        frameon=False,
+        fontsize=8,
+        labelcolor=ink,
+        handlelength=2.4,
+    )
+    # Given as labels, names that begin with an underscore would be left out.
+    for text, name in zip(legend.get_texts(), shown, strict=True):
+        text.set_parse_math(False)
+        text.set_text(name)
+
+
+def _shown(name: str, most: int = _MOST_SIGNS) -> str:
+    """A name from the data on one line, as long as there is room for."""
+    line = "".join(
+        c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in " ".join(name.split())
+    )
+    return line if len(line) <= most else line[: most - 1] + "\N{HORIZONTAL ELLIPSIS}"
+
+
+def _inlined(drawn: str, title: str) -> str:
+    """A file's ``<svg>`` element, made fit to stand in a page among others."""
+    root = ElementTree.fromstring(drawn)  # noqa: S314 - drawn just now
+    _, _, width, height = root.attrib["viewBox"].split()
+    for element in root.iter():
+        element.tag = element.tag.rpartition("}")[2]
+        element.attrib = {
+            name.rpartition("}")[2]: _cleaned(value) for name, value in element.attrib.items()
+        }
+    root.remove(root[0])  # a style sheet, which would hold for the whole page
+    _rename_ids(root, hashlib.sha256(f"{title}{drawn}".encode()).hexdigest()[:10])
+    root.attrib = {
+        "role": "img",
+        "viewBox": f"0 0 {width} {height}",
+        "style": f"width: {float(width) * _PIXELS_PER_POINT:.0f}px; {_STROKES}",
+    }
+    name = ElementTree.Element("title")
+    name.text = _shown(title, len(title))
+    root.insert(0, name)
+    return ElementTree.tostring(root, encoding="unicode")
+
+
+def _cleaned(value: str) -> str:
+    """An attribute without a font of its own, in the page's colour, and with fewer digits."""
+    value = re.sub(r"font-family: [^;]*; ?", "", value).replace(_INK, "currentColor")
+    return re.sub(r"(\.\d\d)\d+", r"\1", " ".join(value.split()))
+
+
+def _rename_ids(root: ElementTree.Element, prefix: str) -> None:
+    """Keeps the ids that something refers to, under names that no other chart has."""
+    values = [value for element in root.iter() for value in element.attrib.values()]
+    used = {name for value in values for name in re.findall(r"^(?:url\()?#(\w+)", value)}
+    for element in root.iter():
+        identity = element.attrib.pop("id", None)
+        if identity in used:
+            element.attrib["id"] = f"{prefix}-{identity}"
+        for name, value in element.attrib.items():
+            element.attrib[name] = re.sub(r"^(url\()?#", rf"\g<1>#{prefix}-", value)
