@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from textmill.labels import Labels
 from textmill.tracking.curves import (
@@ -19,6 +18,12 @@ from textmill.tracking.curves import (
     averaged_precision_recall,
     averaged_roc,
     thinned,
+)
+from textmill.tracking.prediction_columns import (
+    Members,
+    label_members,
+    label_probabilities,
+    length_bins,
 )
 from textmill.tracking.shapes import BarChart, Chart, Heatmap, LineChart, Numbers, Series
 
@@ -34,8 +39,6 @@ _LEAST_COVERAGE = 0.01
 _QUALITY = ("accuracy", "subset_accuracy", "f1_macro", "f1_micro", "mcc")
 _PHASES = "seconds/"
 _RATES = "lr/"
-
-Members = npt.NDArray[np.bool_]
 
 
 def split_charts(predictions: pa.Table, labels: Labels) -> dict[str, Chart]:
@@ -136,25 +139,15 @@ class _Split:
     @classmethod
     def of(cls, predictions: pa.Table, labels: Labels) -> _Split:
         names = predictions.column_names
-        columns = [predictions[f"probability/{name}"].to_numpy() for name in labels.names]
         return cls(
             labels,
-            _members(predictions["label"], labels),
-            _members(predictions["prediction"], labels),
-            np.column_stack(columns).astype(np.float32),
+            label_members(predictions["label"], labels),
+            label_members(predictions["prediction"], labels),
+            label_probabilities(predictions, labels),
             predictions["correct"].to_numpy().astype(bool),
             predictions["confidence"].to_numpy().astype(np.float64),
             predictions["tokens"].to_numpy().astype(np.int64) if "tokens" in names else None,
         )
-
-
-def _members(column: pa.ChunkedArray, labels: Labels) -> Members:
-    names = pc.list_flatten(column) if labels.multi_label else column
-    ids = pc.index_in(names, value_set=pa.array(labels.names)).to_numpy()
-    rows = pc.list_parent_indices(column).to_numpy() if labels.multi_label else np.arange(len(ids))
-    members = np.zeros((len(column), len(labels)), dtype=bool)
-    members[rows, ids] = True
-    return members
 
 
 def _confusion(split: _Split, *, shares: bool) -> Heatmap:
@@ -322,25 +315,17 @@ def _intervals(bins: int) -> tuple[str, ...]:
 
 
 def _quality_by_length(split: _Split) -> BarChart | None:
-    tokens = split.tokens
-    if tokens is None:
+    if split.tokens is None:
         return None
-    quantiles = np.linspace(0, 1, _LENGTH_BINS + 1)[1:]
-    ends = np.unique(np.quantile(tokens, quantiles, method="inverted_cdf"))
-    bins = np.searchsorted(ends, tokens)
-    starts = [int(tokens.min()), *(int(end) + 1 for end in ends[:-1])]
-    categories = tuple(
-        f"{start}-{end}" if start < end else f"{end}"
-        for start, end in zip(starts, ends, strict=True)
-    )
-    metric, heights = _quality(split, bins, len(ends))
+    categories, bins = length_bins(split.tokens, _LENGTH_BINS)
+    metric, heights = _quality(split, bins, len(categories))
     return BarChart(
         "Quality by length of the text",
         "tokens of the text",
         metric,
         categories,
         {"": heights},
-        np.bincount(bins, minlength=len(ends)).astype(np.float64),
+        np.bincount(bins, minlength=len(categories)).astype(np.float64),
     )
 
 
