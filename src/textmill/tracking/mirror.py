@@ -105,7 +105,7 @@ class Mirrors:
         timeout: float,
         warn: Callable[[str], None] | None = None,
     ) -> None:
-        self._mirrors = [Mirror(tracker, warn or _warn) for tracker in trackers]
+        self._mirrors = [Mirror(tracker, warn or print_warning) for tracker in trackers]
         self._timeout = timeout
 
     def __bool__(self) -> bool:
@@ -149,7 +149,8 @@ class Mirrors:
             mirror.put(task)
 
 
-def _warn(line: str) -> None:
+def print_warning(line: str) -> None:
+    """Tells the user of something that the run goes on without."""
     print(f"textmill: warning: {line}", file=sys.stderr, flush=True)
 
 
