@@ -194,8 +194,8 @@ def prediction_table(
     return pa.table(
         {name: table[name] for name in sides}
         | {
-            "label": _names(targets, labels),
-            "prediction": _names(decisions, labels),
+            "label": names_of(targets, labels),
+            "prediction": names_of(decisions, labels),
             "correct": right.all(axis=1) if labels.multi_label else right,
             "confidence": _confidences(probabilities, decisions, labels),
             "loss": example_losses(targets, probabilities, labels),
@@ -205,6 +205,15 @@ def prediction_table(
         | known
         | {name: table[name] for name in slices}
     )
+
+
+def names_of(ids: Integers, labels: Labels) -> pa.Array:
+    """The names of what `targets_of` gives: ``[examples]``, or lists of them for several labels."""
+    names = pa.array(labels.names)
+    if not labels.multi_label:
+        return names.take(pa.array(ids))
+    offsets = np.append(0, np.cumsum(ids.sum(axis=1))).astype(np.int32)
+    return pa.ListArray.from_arrays(pa.array(offsets), names.take(pa.array(np.nonzero(ids)[1])))
 
 
 def write_predictions(path: Path, predictions: pa.Table) -> None:
@@ -367,14 +376,6 @@ def _confidences(probabilities: Scores, decisions: Integers, labels: Labels) -> 
 
 def _arrow(examples: Dataset) -> pa.Table:
     return cast("Any", examples.with_format("arrow"))[:]
-
-
-def _names(ids: Integers, labels: Labels) -> pa.Array:
-    names = pa.array(labels.names)
-    if not labels.multi_label:
-        return names.take(pa.array(ids))
-    offsets = np.append(0, np.cumsum(ids.sum(axis=1))).astype(np.int32)
-    return pa.ListArray.from_arrays(pa.array(offsets), names.take(pa.array(np.nonzero(ids)[1])))
 
 
 def _ends(intervals: dict[str, Interval]) -> dict[str, float]:
