@@ -29,6 +29,8 @@ from textmill.judge import (
 from textmill.labels import Labels
 from textmill.runs import Run, create_run, write_json
 from textmill.safe_write import write_text
+from textmill.tracking.samples import followed_table, instructive_table
+from textmill.tracking.slices import slice_table
 
 LABELS = Labels(("bad", "good"))
 TAGS = Labels(("plot", "music", "cast"), multi_label=True)
@@ -249,14 +251,13 @@ def _write_tables(
         _write_table(run, f"samples-{split}", _samples(rows, labels))
     for split, one in judged.items():
         predictions = with_lengths(one.predictions)
-        worst = predictions.sort_by([("loss", "descending")])
-        _write_table(run, f"instructive-{split}", _instructive(worst))
-        _write_table(run, f"slices-{split}", _slices(predictions))
+        _write_table(run, f"instructive-{split}", instructive_table(predictions, labels, size=12))
+        _write_table(run, f"slices-{split}", slice_table(predictions, labels))
+    validation = with_lengths(judged["validation"].predictions)
     for step in STEPS:
-        write_predictions(
-            run.validation_predictions(step), with_lengths(judged["validation"].predictions)
-        )
-    _write_table(run, "followed", _followed(judged["validation"].predictions))
+        write_predictions(run.validation_predictions(step), validation)
+    followed = followed_table(dict.fromkeys(STEPS, validation), labels, size=4)
+    _write_table(run, "followed", followed)
     suspects = _suspects(judged["validation"].predictions)
     _write_table(run, "suspects", suspects)
     write_text(run.suspects, suspects.to_pandas().to_csv(index=False))
@@ -281,35 +282,6 @@ def _samples(rows: Dataset, labels: Labels) -> pa.Table:
             "tokens": pieces,
             "cut": [len(piece) > 14 for piece in pieces],
         }
-    )
-
-
-def _instructive(worst: pa.Table) -> pa.Table:
-    parts = {"highest loss": worst.slice(0, 5), "right": worst.slice(len(worst) - 5)}
-    return pa.concat_tables(
-        part.add_column(0, "why", pa.array([why] * len(part))) for why, part in parts.items()
-    )
-
-
-def _slices(predictions: pa.Table) -> pa.Table:
-    groups = predictions.group_by("slice/source").aggregate(
-        [("correct", "mean"), ([], "count_all")]
-    )
-    return pa.table(
-        {
-            "slice": ["source"] * len(groups),
-            "value": groups["slice/source"],
-            "examples": groups["count_all"],
-            "accuracy": groups["correct_mean"],
-        }
-    ).sort_by("accuracy")
-
-
-def _followed(predictions: pa.Table) -> pa.Table:
-    names = [name for name in predictions.column_names if name.startswith("probability/")]
-    shown = predictions.select(["text", "label", *names]).slice(0, 4)
-    return pa.concat_tables(
-        shown.add_column(0, "step", pa.array([step] * len(shown))) for step in STEPS
     )
 
 
