@@ -47,6 +47,7 @@ from textmill.model.optimizers import Optimization
 from textmill.model_card import CardFacts, model_card
 from textmill.predictor import Predictor
 from textmill.recipe import Encoder, encoder_of, examples_of, text_columns
+from textmill.report.writing import write_report
 from textmill.runs import Run, State, check_writable, create_run, find_run, write_json
 from textmill.safe_write import write_text
 from textmill.schema import TrainConfig
@@ -55,6 +56,7 @@ from textmill.tracking.mirror import Mirrors
 from textmill.tracking.recorder import Recorder, Recording
 from textmill.tracking.replay import replay, rewind
 from textmill.tracking.results import tell_results
+from textmill.tracking.tables import write_tables
 
 # Tells the processes that Lightning starts for further devices which run they belong to.
 RUN_VARIABLE = "TEXTMILL_RUN"
@@ -94,7 +96,7 @@ def run(composed: Composed[TrainConfig]) -> None:
                 predictor = Predictor.from_bundle(run.bundle, device="auto")
                 results = _judge(run, config, examples, predictor, fitted)
                 write_text(run.bundle / "README.md", model_card(card, results))
-                _show(run, config, examples, predictor, tracker)
+                _show(run, config, encoder, examples, predictor, tracker)
 
 
 def _find_resumed(composed: Composed[TrainConfig]) -> Run | None:
@@ -415,10 +417,19 @@ def _judge(
 
 
 def _show(
-    run: Run, config: TrainConfig, examples: Examples, predictor: Predictor, tracker: Mirrors
+    run: Run,
+    config: TrainConfig,
+    encoder: Encoder,
+    examples: Examples,
+    predictor: Predictor,
+    tracker: Mirrors,
 ) -> None:
     """Writes tables and the report, tells the trackers, and says where everything is."""
     tracking = config.tracking
+    tokenizer, policy = encoder.tokenizer, encoder.policy
+    write_tables(run, examples, tokenizer, policy, size=tracking.samples, seed=config.seed)
+    if tracking.report:
+        write_report(run)
     tell_results(run, tracker, examples.labels)
     print(f"\nrun      {_short(run.folder)}")
     if tracking.report:
