@@ -74,7 +74,11 @@ def _named(tracking: TrackingSection, facts: RunFacts, run: Run) -> Iterator[Nam
         from textmill.tracking.to_mlflow import MLflowTracker
 
         uri = tracking.mlflow_uri or f"sqlite:///{_runs_dir(run) / 'mlflow.db'}"
-        yield NamedTracker("MLflow", partial(MLflowTracker, facts, uri), files)
+        yield NamedTracker(
+            "MLflow",
+            partial(MLflowTracker, facts, uri, tracking.tags, tracking.notes),
+            files,
+        )
     if tracking.csv:
         from textmill.tracking.to_csv import CsvTracker
 
