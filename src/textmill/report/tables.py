@@ -17,7 +17,7 @@ Kind = Literal["text", "name", "names", "pieces", "number", "estimate", "flag"]
 _MOST_SIGNS = 400
 _MOST_PIECES = 100
 _TEXTS = ("text", "text_pair")
-_HEADINGS = {"text_pair": "Second text", **METRIC_TITLES}
+_HEADINGS = {**METRIC_TITLES, "loss": "Loss", "text_pair": "Second text"}
 
 
 @dataclass(frozen=True, slots=True)
