@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from textmill.assets import Asset, fetch_asset
 from textmill.data.checks import Policies
 from textmill.data.columns import Columns
+from textmill.data.corrections import read_corrections
 from textmill.data.examples import Examples
 from textmill.data.label_rules import LabelRule
 from textmill.data.loading import load_examples
@@ -82,6 +83,7 @@ def examples_of(
         made if make_splits else None,
         needed=needed,
         labels=labels,
+        corrections=None if data.corrections is None else read_corrections(Path(data.corrections)),
     )
 
 

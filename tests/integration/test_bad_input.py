@@ -257,6 +257,21 @@ COLUMN_CASES = [
         errors=4,
     ),
     Case(
+        "no file of corrections",
+        train("data.corrections=none.csv"),
+        ("the corrections can't be read", "data.corrections=none.csv", "give a CSV file"),
+    ),
+    Case(
+        "corrections of other data",
+        train("data.corrections=suspects.csv"),
+        ("no label god", "1 line has a place that is not in the data", "2 lines have another text"),
+        {
+            "suspects.csv": "place,text,corrected\n"
+            "reviews.csv:2,other,good\nreviews.csv:999,x,good\nreviews.csv:3,x,god\n"
+        },
+        errors=3,
+    ),
+    Case(
         "slices by the text",
         train("data.slices=[text]"),
         ("the column text has the texts", "reviews.csv", "leave it out of data.slices"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from datasets import Dataset
@@ -30,6 +30,9 @@ class Examples:
         made: The splits that the source does not have, each with its ``method``, ``source`` split,
             ``share``, ``seed`` and ``count``.
         fingerprints: For each split a SHA-256 over its texts, pairs and label names, in order.
+        corrections: How many rows people's corrections have given another label
+            (``relabelled``), and how many they have thrown out (``left_out``); empty without
+            corrections.
     """
 
     splits: dict[str, Dataset]
@@ -37,6 +40,7 @@ class Examples:
     problems: list[Problem]
     made: dict[str, dict[str, object]]
     fingerprints: dict[str, str]
+    corrections: dict[str, int] = field(default_factory=dict)
 
     def as_record(self) -> dict[str, object]:
         """What a run writes down about its data, as plain values."""
@@ -47,6 +51,7 @@ class Examples:
             "made": self.made,
             "problems": [problem.as_record() for problem in self.problems],
             "fingerprints": self.fingerprints,
+            "corrections": self.corrections,
         }
 
 
@@ -61,6 +66,7 @@ def write_report(
     problems: Sequence[Problem],
     made: dict[str, dict[str, object]],
     fingerprints: dict[str, str],
+    corrections: dict[str, int],
 ) -> None:
     """Writes what belongs to the splits in ``folder`` beside them."""
     report = {
@@ -69,6 +75,7 @@ def write_report(
         "problems": [problem.as_record() for problem in problems],
         "made": made,
         "fingerprints": fingerprints,
+        "corrections": corrections,
         "sizes": {split: split_file(folder, split).stat().st_size for split in fingerprints},
     }
     (folder / _REPORT).write_text(json.dumps(report, indent=1), encoding="utf-8")
@@ -93,4 +100,5 @@ def read_examples(folder: Path) -> Examples | None:
         problems=[Problem(**problem) for problem in report["problems"]],
         made=report["made"],
         fingerprints=report["fingerprints"],
+        corrections=report["corrections"],
     )

@@ -200,12 +200,13 @@ class LabelReader:
             remembered = self._remembered.get((type(raw), raw))
             if remembered is not None:
                 return remembered
-        code = self._code_of(self._names(raw))
+        code = self.code_of(self._names(raw))
         if simple and len(self._remembered) < _REMEMBERED:
             self._remembered[type(raw), raw] = code
         return code
 
-    def _code_of(self, names: tuple[str, ...]) -> int:
+    def code_of(self, names: tuple[str, ...]) -> int:
+        """The code of a set of label names, given as `sets` has them: sorted, none twice."""
         code = self._codes.setdefault(names, len(self.sets))
         if code == len(self.sets):
             self.sets.append(names)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, is_dataclass
+from dataclasses import asdict, dataclass, is_dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,11 +22,12 @@ from textmill.data.comparing import (
     report,
     rows_with,
 )
+from textmill.data.corrections import Corrected, Corrections, correct
 from textmill.data.duplicates import Codes, Mask
 from textmill.data.examples import Examples, read_examples, split_file, write_report
 from textmill.data.label_rules import LabelReader, LabelRule, ordered
 from textmill.data.rows import SPLITS, Source
-from textmill.data.splits import LabelledUnits, MadeSplits, assign_splits
+from textmill.data.splits import LabelledUnits, MadeSplits, assign_splits, keep_splits
 from textmill.data.staging import StagedSplit, stage_split, write_split
 from textmill.errors import InputError, MachineError
 from textmill.labels import Labels
@@ -68,6 +69,7 @@ class _Settings:
     policies: Policies
     made_splits: MadeSplits | None
     labels: Labels | None
+    corrections: Corrections | None
     plan: _Plan
 
 
@@ -80,6 +82,7 @@ def load_examples(
     *,
     needed: Sequence[str] = SPLITS,
     labels: Labels | None = None,
+    corrections: Corrections | None = None,
     cache: Path | None = None,
 ) -> Examples:
     """Reads a source, checks every row, and makes the splits that are missing.
@@ -96,6 +99,8 @@ def load_examples(
         needed: The splits to give back. Which rows a split has does not depend on this.
         labels: The labels of a finished classifier, if the examples are to be judged by it;
             others are unknown labels.
+        corrections: Labels that people have corrected. They don't move a row to another split: the
+            splits are made by the labels that the source has.
         cache: The folder for the examples; None is ``examples`` in Textmill's cache folder.
 
     Raises:
@@ -106,7 +111,7 @@ def load_examples(
     plan = _plan(source, tuple(needed), made_splits)
     found = find_columns(source, plan.read, columns)
     rule = label_rule if labels is None else label_rule.within(labels)
-    settings = _Settings(columns, rule, policies, made_splits, labels, plan)
+    settings = _Settings(columns, rule, policies, made_splits, labels, corrections, plan)
     folder = (cache or cache_folder() / "examples") / _key(source, settings)
     examples = read_examples(folder)
     if examples is None:
@@ -172,12 +177,12 @@ def _write_examples(
         )
         for split in plan.read
     }
-    check_repeats(staged, findings)
-    check_leaks(staged, findings)
-    check_unseen_labels(staged, reader, findings)
-    chosen = _choose_rows(staged, reader, settings, findings)
+    before, corrected = _correct(staged, reader, settings, complete=plan.read == source.splits())
+    _check(staged, reader, findings)
+    chosen = _choose_rows(staged, reader, settings, findings, before)
     names = label_names(staged, reader)
-    findings.raise_errors(also=_too_little(chosen, names, findings, settings, source.describe()))
+    too_little = _too_little(chosen, names, findings, settings, source.describe())
+    findings.raise_errors(also=[*corrected.errors, *too_little])
 
     known = Labels(names, settings.rule.multi_label)
     ids = label_ids(reader, names)
@@ -185,9 +190,35 @@ def _write_examples(
         split: write_split(*chosen[split], ids, known, split_file(folder, split))
         for split in plan.needed
     }
-    write_report(folder, known, findings.problems(), _made(chosen, settings), fingerprints)
+    made = _made(chosen, settings)
+    write_report(folder, known, findings.problems(), made, fingerprints, corrected.counts)
     for rows in staged.values():
         rows.file.unlink()
+
+
+def _check(staged: dict[str, StagedSplit], reader: LabelReader, findings: Findings) -> None:
+    """Compares the rows with each other; leaves out what is not wanted."""
+    check_repeats(staged, findings)
+    check_leaks(staged, findings)
+    check_unseen_labels(staged, reader, findings)
+
+
+def _correct(
+    staged: dict[str, StagedSplit], reader: LabelReader, settings: _Settings, *, complete: bool
+) -> tuple[Codes | None, Corrected]:
+    """Corrects labels; tells which of the made splits the rows of train are in without that."""
+    if settings.corrections is None:
+        return None, Corrected()
+    before = None
+    made, shares = settings.made_splits, settings.plan.make
+    if shares and made is not None:
+        untold = Findings(settings.policies)
+        as_they_are = {
+            split: replace(rows, kept=rows.kept.copy()) for split, rows in staged.items()
+        }
+        _check(as_they_are, reader, untold)
+        before = _made_from_train(as_they_are, reader, shares, made.seed, untold)
+    return before, correct(staged, settings.corrections, reader, complete=complete)
 
 
 Chosen = dict[str, tuple[StagedSplit, Mask]]
@@ -195,16 +226,20 @@ Chosen = dict[str, tuple[StagedSplit, Mask]]
 
 
 def _choose_rows(
-    staged: dict[str, StagedSplit], reader: LabelReader, settings: _Settings, findings: Findings
+    staged: dict[str, StagedSplit],
+    reader: LabelReader,
+    settings: _Settings,
+    findings: Findings,
+    before: Codes | None,
 ) -> Chosen:
-    """Which rows each split gets."""
+    """Which rows each split gets; for ``before``, see `_made_from_train`."""
     plan = settings.plan
     if plan.whole is not None:
         return {"test": (staged[plan.whole], staged[plan.whole].kept)}
     made: Chosen = {}
     if plan.make and settings.made_splits is not None:
         seed = settings.made_splits.seed
-        split_of_row = _made_from_train(staged, reader, plan.make, seed, findings)
+        split_of_row = _made_from_train(staged, reader, plan.make, seed, findings, before)
         for position, split in enumerate(("train", *plan.make)):
             made[split] = (staged["train"], split_of_row == position)
     return {split: (rows, rows.kept) for split, rows in staged.items()} | made
@@ -216,10 +251,12 @@ def _made_from_train(
     shares: Mapping[str, float],
     seed: int,
     findings: Findings,
+    before: Codes | None = None,
 ) -> Codes:
     """``[rows]`` of train: 0 for train, from 1 the made splits in turn, -1 for rows left out.
 
-    Leaving out a class that is too rare may make others rare, hence the loop.
+    With ``before``, which is the same of rows that now have other labels, no row that had a split
+    gets another one. Leaving out a class that is too rare may make others rare, hence the loop.
     """
     train = staged["train"]
     split_of_row = np.full(len(train.kept), -1)
@@ -232,7 +269,11 @@ def _made_from_train(
             label_ids(reader, names),
             len(names),
         )
-        split_of_row[train.kept], rare = assign_splits(units, shares, seed)
+        split_of_row[train.kept], rare = (
+            assign_splits(units, shares, seed)
+            if before is None
+            else keep_splits(units, before[train.kept], len(shares) + 1)
+        )
         if not _drops_rare(staged, reader, {names[label] for label in rare}, findings):
             break
         split_of_row[:] = -1

@@ -151,10 +151,35 @@ def assign_splits(
         of the labels that are missing from one of the splits.
     """
     split_of_unit = _shared_out(units, list(shares.values()), seed)
-    _repair(units, split_of_unit, len(shares) + 1)
-    present = _label_counts(units, split_of_unit, len(shares) + 1)
+    splits = len(shares) + 1
+    _repair(units, split_of_unit, splits)
+    return split_of_unit[units.of_row], _missing_labels(units, split_of_unit, splits)
+
+
+def keep_splits(units: LabelledUnits, before: Codes, splits: int) -> tuple[Codes, list[int]]:
+    """Leaves rows in the splits that they had before some of their labels were corrected.
+
+    Args:
+        units: The rows that move as one, as they are labelled now.
+        before: ``[rows]``, the split that each row had; -1 for a row that was left out, which
+            goes where its unit is, or to train.
+        splits: How many there are.
+
+    Returns:
+        As `assign_splits`.
+    """
+    split_of_unit = np.zeros(len(units.keys), dtype=np.int64)
+    np.maximum.at(split_of_unit, units.of_row, before)
+    split_of_row = np.where(before < 0, split_of_unit[units.of_row], before)
+    return split_of_row, _missing_labels(units, split_of_unit, splits)
+
+
+def _missing_labels(units: LabelledUnits, split_of_unit: Codes, splits: int) -> list[int]:
+    """The ids of the labels that are missing from one of the splits."""
+    present = _label_counts(units, split_of_unit, splits)
     rare = (present == 0).any(axis=0) & (units.label_totals() > 0)
-    return split_of_unit[units.of_row], np.flatnonzero(rare).tolist()
+    found: list[int] = np.flatnonzero(rare).tolist()
+    return found
 
 
 def _shared_out(units: LabelledUnits, shares: Sequence[float], seed: int) -> Codes:
