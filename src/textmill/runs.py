@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 import shutil
 import time
@@ -19,6 +20,8 @@ from textmill.errors import InputError, MachineError
 from textmill.safe_write import write_text
 
 State = Literal["running", "finished", "failed", "interrupted"]
+
+_MOST_SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,10 +172,14 @@ def check_writable(folder: Path, name: str = "runs folder", key: str = "runs_dir
 def find_run(path: str, runs_dir: Path = Path("runs")) -> Run:
     """The run named by its folder, or the newest one, of whatever state, for ``latest``.
 
+    A run below ``runs_dir`` is also found by the end of its folder's path, as
+    ``10-30-00-demo``, by its name alone, and by the beginning of any of these, if no other run has
+    the same.
+
     Raises:
-        InputError: There is no such run.
+        InputError: There is no such run, or there are several.
     """
-    folder = _newest(runs_dir) if path == "latest" else Path(path)
+    folder = _newest(runs_dir) if path == "latest" else _named(path, runs_dir)
     if folder is None or not folder.is_dir():
         where = str(runs_dir) if path == "latest" else path
         raise InputError("there is no run", where=where, hint="give the folder of a run")
@@ -184,6 +191,12 @@ def find_run(path: str, runs_dir: Path = Path("runs")) -> Run:
             hint="a run has config.yaml and manifest.json; give such a folder",
         )
     return run
+
+
+def run_folders(runs_dir: Path) -> list[Path]:
+    """The folders in which there should be a run, the oldest first."""
+    dated = (path for path in runs_dir.glob("[0-9]*-[0-9]*-[0-9]*/*") if path.is_dir())
+    return sorted(path for path in dated if not path.name.startswith("."))
 
 
 def write_json(path: Path, value: object) -> None:
@@ -209,6 +222,35 @@ def _new_folder(runs_dir: Path, name: str) -> Path:
             hint="set runs_dir=FOLDER",
         ) from error
     raise MachineError("too many runs of one name in one second", where=str(runs_dir))
+
+
+def _named(path: str, runs_dir: Path) -> Path | None:
+    """The folder at a path, or the one of the runs that has such a name, or begins with it."""
+    if Path(path).is_dir():
+        return Path(path)
+    names = {folder: _names(folder, runs_dir) for folder in run_folders(runs_dir)}
+    found = [folder for folder, known in names.items() if path in known]
+    if not found:
+        begun = path.rstrip("/")
+        found = [
+            folder
+            for folder, known in names.items()
+            if begun and any(name.startswith(begun) for name in known)
+        ]
+    if len(found) > 1:
+        shown = ", ".join(f"{folder.parent.name}/{folder.name}" for folder in found[-_MOST_SHOWN:])
+        raise InputError(
+            f"{len(found)} runs are called {path!r}, or begin like that",
+            where=str(runs_dir),
+            hint=f"choose one of them, as {shown}",
+        )
+    return found[0] if found else None
+
+
+def _names(folder: Path, runs_dir: Path) -> tuple[str, ...]:
+    """What a run's folder ``<runs_dir>/<date>/<time>-<name>`` may be called."""
+    dated = f"{folder.parent.name}/{folder.name}"
+    return str(runs_dir / dated), dated, folder.name, re.sub(r"^(\d\d-){3}", "", folder.name)
 
 
 def _newest(runs_dir: Path) -> Path | None:

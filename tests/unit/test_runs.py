@@ -117,6 +117,22 @@ def test_a_run_is_found_by_its_folder_and_by_latest(tmp_path: Path) -> None:
     assert find_run("latest", tmp_path) == new
 
 
+def test_a_run_is_found_by_its_name_and_by_what_its_path_ends_or_begins_with(
+    tmp_path: Path,
+) -> None:
+    demo, _ = make_run(tmp_path, "demo"), make_run(tmp_path, "other")
+    day, moment = demo.folder.relative_to(tmp_path).parts
+    for path in ("demo", "dem", moment, f"{day}/{moment}", f"{tmp_path}/{day}/{moment[:-1]}"):
+        assert find_run(path, tmp_path) == demo
+
+
+def test_a_whole_name_goes_before_one_that_only_begins_like_it(tmp_path: Path) -> None:
+    demo, _ = make_run(tmp_path, "demo"), make_run(tmp_path, "demo-large")
+    assert find_run("demo", tmp_path) == demo
+    with pytest.raises(InputError, match=r"2 runs are called 'de'.*choose one of them, as .*demo"):
+        find_run("de", tmp_path)
+
+
 @pytest.mark.parametrize("path", ["latest", "nowhere"])
 def test_a_missing_run_is_told(tmp_path: Path, path: str) -> None:
     with pytest.raises(InputError, match="there is no run"):
