@@ -13,8 +13,9 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, NoReturn, cast
+from typing import TYPE_CHECKING, BinaryIO, cast
 
+from textmill.arguments import ArgumentParser, positive
 from textmill.errors import InputError
 
 if TYPE_CHECKING:
@@ -57,15 +58,8 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-class _Parser(argparse.ArgumentParser):
-    """Tells wrong arguments like any other wrong input."""
-
-    def error(self, message: str) -> NoReturn:
-        raise InputError(message, hint="see textmill predict --help")
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser = ArgumentParser(
         prog="textmill predict",
         description="Labels texts with a bundle: TEXT arguments, the lines of standard input, or "
         "the rows of a file. Prints a JSON object for each text, in their order.",
@@ -79,7 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--scores", action="store_true", help="tell the scores of all labels")
     parser.add_argument("--text", action="store_true", help="repeat the text")
     parser.add_argument(
-        "--batch-size", metavar="N", type=_positive, default=64, help="texts at a time (64)"
+        "--batch-size", metavar="N", type=positive, default=64, help="texts at a time (64)"
     )
     parser.add_argument(
         "--device", default="auto", help="auto, cpu, cuda, cuda:NUMBER or mps (auto)"
@@ -116,13 +110,6 @@ def _add_file_flags(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument("--resume", action="store_true", help="go on with an output that broke off")
     group.add_argument("--force", action="store_true", help="replace an output that exists")
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{number} is not 1 or more")
-    return number
 
 
 def _check(options: argparse.Namespace) -> None:
