@@ -106,7 +106,7 @@ def _results(measured: Measured) -> dict[str, float]:
     return {
         name: value
         for name, value in measured.metrics.items()
-        if not name.endswith(("seconds", "per_second"))
+        if not name.endswith(("seconds", "per_second", "bytes"))
     }
 
 
