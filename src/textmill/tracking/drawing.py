@@ -16,6 +16,7 @@ from xml.etree import ElementTree
 import numpy as np
 import numpy.typing as npt
 
+from textmill.tracking.margins import set_margins
 from textmill.tracking.shapes import BarChart, Chart, Heatmap, LineChart, Numbers
 
 if TYPE_CHECKING:
@@ -36,9 +37,12 @@ _MOST_NUMBERS = 14
 _MOST_CELLS = 1_500
 _MOST_TICKS = 16
 _MOST_ACROSS = 48
+_TITLE_SIGNS = 60
 _LEGEND_SIGNS = 74
 _HANDLE_SIGNS = 8
 _FAINT = 0.18
+_WIDTH, _HEIGHT, _MOST_INCHES = 5.2, 3.3, 12.0
+_LINE_INCHES = 12 / 72
 _PIXELS_PER_POINT = 4 / 3
 _DOTS_PER_INCH = 144
 _STROKES = "stroke-linejoin: round; stroke-linecap: butt"
@@ -52,21 +56,20 @@ def svg(chart: Chart) -> str:
     """
     import matplotlib
 
-    figure = _draw(chart, _INK)
-    figure.patch.set_visible(False)
     buffer = io.StringIO()
     no_metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
     with _tolerant(), matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": ""}):
+        figure = _draw(chart, _INK)
+        figure.patch.set_visible(False)
         figure.savefig(buffer, format="svg", metadata=no_metadata)
     return _inlined(buffer.getvalue(), chart.title)
 
 
 def png(chart: Chart) -> bytes:
     """A chart as a picture, black on white, with its title."""
-    figure = _draw(chart, "black")
-    figure.suptitle(textwrap.fill(chart.title, _MOST_ACROSS), fontsize=9, parse_math=False)
     buffer = io.BytesIO()
     with _tolerant():
+        figure = _draw(chart, "black", title=textwrap.fill(chart.title, _TITLE_SIGNS))
         figure.savefig(
             buffer, format="png", dpi=_DOTS_PER_INCH, facecolor="white", metadata={"Software": None}
         )
@@ -81,17 +84,38 @@ def _tolerant() -> Iterator[None]:
         yield
 
 
-def _draw(chart: Chart, ink: str) -> Figure:
+def _draw(chart: Chart, ink: str, title: str = "") -> Figure:
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=_size(chart), layout="constrained")
+    legend_rows = -(-len(_legend(chart)) // _legend_columns(_legend(chart)))
+    lines = title.count("\n") + bool(title)
+    width, height = _size(chart)
+    figure = Figure(figsize=(width, height + (legend_rows + lines) * _LINE_INCHES))
     axes = figure.add_subplot()
     if isinstance(chart, LineChart):
-        _draw_lines(axes, chart, ink)
+        handles = _draw_lines(axes, chart, ink)
     elif isinstance(chart, BarChart):
-        _draw_bars(axes, chart, ink)
+        handles = _draw_bars(axes, chart, ink)
     else:
-        _draw_cells(axes, chart, ink)
+        handles = _draw_cells(axes, chart, ink)
+    _dress(axes, chart, ink)
+    _add_legend(figure, handles, _legend(chart), ink)
+    if title:
+        figure.suptitle(title, fontsize=9, parse_math=False)
+    counted = isinstance(chart, BarChart) and chart.counts is not None
+    set_margins(
+        figure,
+        axes,
+        tick_size=_tick_size(chart),
+        aslant=_crowded(_across(chart)),
+        above=lines + 2 * counted,
+        below=legend_rows,
+    )
+    return figure
+
+
+def _dress(axes: Axes, chart: Chart, ink: str) -> None:
+    """Names the axes, and draws no more of them than is needed."""
     axes.set_xlabel(chart.x_label, color=ink, fontsize=9)
     axes.set_ylabel(chart.y_label, color=ink, fontsize=9)
     axes.tick_params(colors=ink, labelsize=_tick_size(chart), length=0)
@@ -100,20 +124,35 @@ def _draw(chart: Chart, ink: str) -> Figure:
         spine.set_visible(side in ("left", "bottom"))
         spine.set_color(ink)
         spine.set_linewidth(0.8)
-    return figure
 
 
 def _size(chart: Chart) -> tuple[float, float]:
-    """Width and height in inches."""
-    if isinstance(chart, LineChart):
-        return 5.2, 3.4 + 0.09 * len(chart.series)
-    if isinstance(chart, BarChart):
-        return 5.2, 3.4
+    """Width and height in inches, without the legend and the title."""
+    if not isinstance(chart, Heatmap):
+        return _WIDTH, _HEIGHT
     columns, rows = len(chart.columns), len(chart.rows)
-    names = 0.06 * max(len(_shown(name)) for name in (*chart.columns, *chart.rows))
-    width = max(5.2, min(12, names + 1 + (0.4 if columns <= _MOST_NUMBERS else 0.2) * columns))
+    names = 0.075 * max(len(_shown(name)) for name in (*chart.columns, *chart.rows))
+    width = names + 1 + (0.45 if columns <= _MOST_NUMBERS else 0.2) * columns
     height = names + 0.8 + (0.3 if rows <= _MOST_NUMBERS else 0.18) * rows
-    return width, max(3.4, min(12, height))
+    return max(_WIDTH, min(_MOST_INCHES, width)), max(_HEIGHT, min(_MOST_INCHES, height))
+
+
+def _across(chart: Chart) -> list[str]:
+    """The names along the horizontal axis that are shown; none where it has numbers."""
+    if isinstance(chart, LineChart):
+        return []
+    names = chart.columns if isinstance(chart, Heatmap) else chart.categories[:: _step(chart)]
+    return [_shown(name) for name in names]
+
+
+def _step(chart: BarChart) -> int:
+    """Every which category is named."""
+    return -(-len(chart.categories) // _MOST_TICKS)
+
+
+def _crowded(names: Sequence[str]) -> bool:
+    """Whether names have no room side by side."""
+    return sum(map(len, names)) > _MOST_ACROSS
 
 
 def _tick_size(chart: Chart) -> float:
@@ -121,7 +160,7 @@ def _tick_size(chart: Chart) -> float:
     return 4.5 if crowded else 8
 
 
-def _draw_lines(axes: Axes, chart: LineChart, ink: str) -> None:
+def _draw_lines(axes: Axes, chart: LineChart, ink: str) -> list[Any]:
     if chart.diagonal:
         axes.plot([0, 1], [0, 1], color=ink, alpha=0.5, linewidth=0.8, linestyle=(0, (2, 2)))
     styles = ((color, dashes) for dashes in cycle(_DASHES) for color in PALETTE)
@@ -141,10 +180,10 @@ def _draw_lines(axes: Axes, chart: LineChart, ink: str) -> None:
         axes.set_xlim(-0.01, 1.01)
         axes.set_ylim(-0.01, 1.02)
     axes.grid(color=ink, alpha=_FAINT, linewidth=0.6)
-    _add_legend(axes, lines, [series.name for series in chart.series], ink)
+    return lines
 
 
-def _draw_bars(axes: Axes, chart: BarChart, ink: str) -> None:
+def _draw_bars(axes: Axes, chart: BarChart, ink: str) -> list[Any]:
     places = np.arange(len(chart.categories))
     width = 0.8 / len(chart.heights)
     bars = [
@@ -158,26 +197,24 @@ def _draw_bars(axes: Axes, chart: BarChart, ink: str) -> None:
             zip(chart.heights.values(), cycle(PALETTE), strict=False)
         )
     ]
-    step = -(-len(places) // _MOST_TICKS)
-    _name_columns(axes, places[::step], chart.categories[::step])
+    _name_columns(axes, places[:: _step(chart)], _across(chart))
     axes.set_xmargin(0.01)
     if chart.counts is not None:
         axes.set_ylim(0, 1.02)
         _write_counts(axes, chart.counts, ink)
     axes.grid(axis="y", color=ink, alpha=_FAINT, linewidth=0.6)
     axes.set_axisbelow(True)
-    _add_legend(axes, bars, list(chart.heights), ink)
+    return list(bars)
 
 
 def _name_columns(axes: Axes, places: Integers, names: Sequence[str]) -> None:
     """Names places along the horizontal axis, aslant where there is not enough room."""
-    shown = [_shown(name) for name in names]
-    if sum(map(len, shown)) <= _MOST_ACROSS:
-        axes.set_xticks(places, shown, parse_math=False)
-        return
-    axes.set_xticks(
-        places, shown, parse_math=False, rotation=45, ha="right", rotation_mode="anchor"
-    )
+    if _crowded(names):
+        axes.set_xticks(
+            places, names, parse_math=False, rotation=45, ha="right", rotation_mode="anchor"
+        )
+    else:
+        axes.set_xticks(places, names, parse_math=False)
 
 
 def _write_counts(axes: Axes, counts: Numbers, ink: str) -> None:
@@ -188,19 +225,20 @@ def _write_counts(axes: Axes, counts: Numbers, ink: str) -> None:
     axes.text(0, 1.09, "examples", transform=axes.transAxes, color=ink, fontsize=8)
 
 
-def _draw_cells(axes: Axes, chart: Heatmap, ink: str) -> None:
+def _draw_cells(axes: Axes, chart: Heatmap, ink: str) -> list[Any]:
     rows, columns = chart.values.shape
     shades = _shades(chart)
     _fill(axes, shades)
     axes.set_xlim(-0.5, columns - 0.5)
     axes.set_ylim(rows - 0.5, -0.5)
-    _name_columns(axes, np.arange(columns), chart.columns)
+    _name_columns(axes, np.arange(columns), _across(chart))
     axes.set_yticks(range(rows), [_shown(name) for name in chart.rows], parse_math=False)
     if max(rows, columns) <= _MOST_NUMBERS:
         for row, column in np.argwhere(np.isfinite(chart.values)):
             value = chart.values[row, column]
             text = f"{value:.2f}" if chart.shares else f"{value:,.0f}"
             axes.text(column, row, text, ha="center", va="center", color=ink, fontsize=8)
+    return []
 
 
 def _shades(chart: Heatmap) -> Numbers:
@@ -225,22 +263,35 @@ def _fill(axes: Axes, shades: Numbers) -> None:
     axes.add_collection(PatchCollection(cells, facecolors=colors[shades.ravel() > 0], linewidths=0))
 
 
-def _add_legend(axes: Axes, handles: Sequence[Any], names: Sequence[str], ink: str) -> None:
-    if not any(names):
+def _legend(chart: Chart) -> list[str]:
+    """The names in the legend; none where there is but one thing without a name."""
+    if isinstance(chart, Heatmap):
+        return []
+    names = chart.heights if isinstance(chart, BarChart) else [one.name for one in chart.series]
+    return [_shown(name, _MOST_ACROSS) for name in names] if any(names) else []
+
+
+def _legend_columns(names: Sequence[str]) -> int:
+    longest = max(map(len, names), default=0)
+    return max(1, min(len(names), _LEGEND_SIGNS // (longest + _HANDLE_SIGNS)))
+
+
+def _add_legend(figure: Figure, handles: list[Any], names: Sequence[str], ink: str) -> None:
+    if not names:
         return
-    shown = [_shown(name, _MOST_ACROSS) for name in names]
-    legend = axes.figure.legend(
+    legend = figure.legend(
         handles,
         [str(place) for place in range(len(names))],
-        loc="outside lower left",
-        ncols=max(1, min(len(names), _LEGEND_SIGNS // (max(map(len, shown)) + _HANDLE_SIGNS))),
+        loc="lower left",
+        ncols=_legend_columns(names),
+        borderaxespad=0,
         frameon=False,
         fontsize=8,
         labelcolor=ink,
         handlelength=2.4,
     )
     # Given as labels, names that begin with an underscore would be left out.
-    for text, name in zip(legend.get_texts(), shown, strict=True):
+    for text, name in zip(legend.get_texts(), names, strict=True):
         text.set_parse_math(False)
         text.set_text(name)
 
