@@ -41,7 +41,7 @@ def set_margins(
             left / width,
             bottom / height,
             (width - left - 2 * _GAP) / width,
-            (height - bottom - 2 * _GAP - _LINE * above) / height,
+            (height - bottom - 3 * _GAP - _LINE * above) / height,
         )
     )
 
