@@ -46,13 +46,34 @@ def report_page(record: RunRecord) -> str:
         **_results(record),
         **_charts(record),
         **_examples(record),
-        cost=_cost(record),
+        cost=cost_facts(record),
         data=_data(record),
         environment=_environment(record.manifest),
         reproduction=_reproduction(record),
         config=record.config,
         overrides=_overrides(record.run),
     )
+
+
+def cost_facts(record: RunRecord) -> dict[str, str]:
+    """What the run took: from title to what is told."""
+    metrics, training = record.metrics, record.training
+    shown = {
+        "Training": ("train/seconds", duration),
+        "Speed": ("train/examples_per_second", lambda value: f"{number(value)} examples a second"),
+        "Peak memory": ("train/peak_memory_bytes", size),
+        "Optimizer steps": ("train/steps", lambda value: f"{value:,.0f}"),
+        "Best step": ("train/best_step", lambda value: f"{value:,.0f}"),
+    }
+    cost = {title: show(metrics[key]) for title, (key, show) in shown.items() if key in metrics}
+    padding = [one["padding_share"] for one in training if "padding_share" in one]
+    if padding:
+        cost["Padding"] = f"{np.mean(padding):.1%} of the tokens computed"
+    return cost | {
+        f"Training the {name} baseline": duration(metrics[f"baseline/{name}/seconds"])
+        for name in ("linear",)
+        if f"baseline/{name}/seconds" in metrics
+    }
 
 
 def _summary(record: RunRecord, config: Mapping[str, Any]) -> dict[str, str]:
@@ -106,26 +127,6 @@ def _examples(record: RunRecord) -> dict[str, Any]:
         "samples": tables_of(record, "samples"),
         "followed": followed_table(record),
         "suspects": table_of(record, "suspects", "suspects", "Suspected label errors"),
-    }
-
-
-def _cost(record: RunRecord) -> dict[str, str]:
-    metrics, training = record.metrics, record.training
-    shown = {
-        "Training": ("train/seconds", duration),
-        "Speed": ("train/examples_per_second", lambda value: f"{number(value)} examples a second"),
-        "Peak memory": ("train/peak_memory_bytes", size),
-        "Optimizer steps": ("train/steps", lambda value: f"{value:,.0f}"),
-        "Best step": ("train/best_step", lambda value: f"{value:,.0f}"),
-    }
-    cost = {title: show(metrics[key]) for title, (key, show) in shown.items() if key in metrics}
-    padding = [one["padding_share"] for one in training if "padding_share" in one]
-    if padding:
-        cost["Padding"] = f"{np.mean(padding):.1%} of the tokens computed"
-    return cost | {
-        f"Training the {name} baseline": duration(metrics[f"baseline/{name}/seconds"])
-        for name in ("linear",)
-        if f"baseline/{name}/seconds" in metrics
     }
 
 
