@@ -46,7 +46,7 @@ def metrics_table(metrics: Mapping[str, float], judged: str, labels: Labels) -> 
         title: f"baseline/{name}" for name, title in baselines_of(metrics).items()
     }
     rows = [
-        [_titled(name), *_compared(metrics, name, list(sources.values())), _other(metrics, name)]
+        [titled(name), *compared_estimates(metrics, name, list(sources.values())), _other(metrics, name)]
         for name in metric_names(multi_label=labels.multi_label)
         if f"{judged}/{name}" in metrics
     ]
@@ -107,8 +107,14 @@ def labels_table(
     )
 
 
-def _compared(metrics: Mapping[str, float], name: str, sources: list[str]) -> list[Estimate | None]:
-    """A metric of several classifiers, the best of them marked."""
+def compared_estimates(metrics: Mapping[str, float], name: str, sources: list[str]) -> list[Estimate | None]:
+    """A metric of several classifiers, the best of them marked.
+
+    Args:
+        metrics: Flat names and numbers.
+        name: The metric.
+        sources: What each classifier's names begin with.
+    """
     values = [metrics.get(f"{source}/{name}", np.nan) for source in sources]
     best = (np.nanmin if name in LOWER_IS_BETTER else np.nanmax)(values)
     return [
@@ -117,6 +123,12 @@ def _compared(metrics: Mapping[str, float], name: str, sources: list[str]) -> li
         else None
         for source, value in zip(sources, values, strict=True)
     ]
+
+
+def titled(name: str) -> str:
+    """What a metric is called, and whether less of it is better."""
+    better = " (lower is better)" if name in LOWER_IS_BETTER else ""
+    return f"{METRIC_TITLES[name]}{better}"
 
 
 def _other(metrics: Mapping[str, float], name: str) -> Estimate | None:
@@ -128,11 +140,6 @@ def _estimate(metrics: Mapping[str, float], key: str, *, best: bool = False) -> 
     ends = (metrics.get(f"{key}_low"), metrics.get(f"{key}_high"))
     interval = None if ends[0] is None or ends[1] is None else (ends[0], ends[1])
     return Estimate(metrics[key], interval, best)
-
-
-def _titled(name: str) -> str:
-    better = " (lower is better)" if name in LOWER_IS_BETTER else ""
-    return f"{METRIC_TITLES[name]}{better}"
 
 
 def _counts(column: pa.ChunkedArray, labels: Labels) -> list[int]:
