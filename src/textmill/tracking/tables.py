@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -14,6 +15,7 @@ from textmill.runs import Run
 from textmill.tracking.replay import validations
 from textmill.tracking.samples import followed_table, instructive_table, sample_table
 from textmill.tracking.slices import slice_table
+from textmill.tracking.suspects import first_pass_predictions, suspect_table, write_suspects
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -28,7 +30,7 @@ def write_tables(
     size: int,
     seed: int,
 ) -> None:
-    """Writes the samples, the instructive predictions, the followed ones, and the slices.
+    """Writes the samples, the instructive and the followed predictions, the slices, the suspects.
 
     Args:
         run: The run, with its predictions.
@@ -50,8 +52,19 @@ def write_tables(
             predictions = pq.read_table(run.predictions(split))
             _write(run, f"instructive-{split}", instructive_table(predictions, labels, size=size))
             _write(run, f"slices-{split}", slice_table(predictions, labels))
+    suspects = suspect_table(_out_of_sample(run, examples), labels)
+    _write(run, "suspects", suspects)
+    write_suspects(run.suspects, suspects)
     course = {step: pq.read_table(path) for step, path in validations(run)}
     _write(run, "followed", followed_table(course, labels, size=size))
+
+
+def _out_of_sample(run: Run, examples: Examples) -> dict[str, pa.Table]:
+    """For each split the predictions of a model that had not learned from the examples."""
+    first_pass = np.load(run.first_pass, mmap_mode="r")
+    train = first_pass_predictions(examples.splits["train"], first_pass, examples.labels)
+    others = [split for split in examples.splits if split != "train"]
+    return {"train": train, **{split: pq.read_table(run.predictions(split)) for split in others}}
 
 
 def _write(run: Run, name: str, table: pa.Table) -> None:
