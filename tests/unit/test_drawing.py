@@ -178,6 +178,11 @@ def test_very_many_cells_are_one_image_and_a_small_one() -> None:
     assert len(text) < 250_000
 
 
+def test_of_very_many_labels_each_second_one_is_named() -> None:
+    names = texts(cells(*(f"label {number}" for number in range(150))))
+    assert [names.count(f"label {number}") for number in range(3)] == [2, 0, 2]
+
+
 def test_many_categories_are_named_now_and_then() -> None:
     names = [text for text in texts(bars(*map(str, range(100, 140)))) if text.startswith("1")]
     assert "100" in names

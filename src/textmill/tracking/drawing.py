@@ -36,6 +36,7 @@ _MARKED_POINTS = 25
 _MOST_NUMBERS = 14
 _MOST_CELLS = 1_500
 _MOST_TICKS = 16
+_MOST_NAMES = 80
 _MOST_ACROSS = 48
 _TITLE_SIGNS = 60
 _LEGEND_SIGNS = 74
@@ -141,13 +142,15 @@ def _across(chart: Chart) -> list[str]:
     """The names along the horizontal axis that are shown; none where it has numbers."""
     if isinstance(chart, LineChart):
         return []
-    names = chart.columns if isinstance(chart, Heatmap) else chart.categories[:: _step(chart)]
-    return [_shown(name) for name in names]
+    names = chart.columns if isinstance(chart, Heatmap) else chart.categories
+    return [_shown(name) for name in names[:: _step(chart)]]
 
 
-def _step(chart: BarChart) -> int:
-    """Every which category is named."""
-    return -(-len(chart.categories) // _MOST_TICKS)
+def _step(chart: BarChart | Heatmap) -> int:
+    """Every which place along an axis is named."""
+    if isinstance(chart, BarChart):
+        return -(-len(chart.categories) // _MOST_TICKS)
+    return -(-max(chart.values.shape) // _MOST_NAMES)
 
 
 def _crowded(names: Sequence[str]) -> bool:
@@ -231,8 +234,9 @@ def _draw_cells(axes: Axes, chart: Heatmap, ink: str) -> list[Any]:
     _fill(axes, shades)
     axes.set_xlim(-0.5, columns - 0.5)
     axes.set_ylim(rows - 0.5, -0.5)
-    _name_columns(axes, np.arange(columns), _across(chart))
-    axes.set_yticks(range(rows), [_shown(name) for name in chart.rows], parse_math=False)
+    _name_columns(axes, np.arange(columns)[:: _step(chart)], _across(chart))
+    names = [_shown(name) for name in chart.rows[:: _step(chart)]]
+    axes.set_yticks(range(0, rows, _step(chart)), names, parse_math=False)
     if max(rows, columns) <= _MOST_NUMBERS:
         for row, column in np.argwhere(np.isfinite(chart.values)):
             value = chart.values[row, column]
