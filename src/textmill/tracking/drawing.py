@@ -150,7 +150,7 @@ def _step(chart: BarChart | Heatmap) -> int:
     """Every which place along an axis is named."""
     if isinstance(chart, BarChart):
         return -(-len(chart.categories) // _MOST_TICKS)
-    return -(-max(chart.values.shape) // _MOST_NAMES)
+    return -(-max(len(chart.rows), len(chart.columns)) // _MOST_NAMES)
 
 
 def _crowded(names: Sequence[str]) -> bool:
