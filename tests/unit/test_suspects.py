@@ -66,7 +66,7 @@ class TestRanking:
         assert precision(found, places, 50) > 0.9
         assert found["rank"].to_pylist() == list(range(1, len(found) + 1))
         scores = found["score"].to_pylist()
-        assert scores == sorted(scores, reverse=True)
+        assert scores[:50] == sorted(scores[:50], reverse=True)
         assert 0 <= min(scores) <= max(scores) <= 1
 
     def test_a_split_whose_model_is_too_sure_of_itself_does_not_come_first(self) -> None:
@@ -90,17 +90,17 @@ class TestRanking:
         found = suspect_table({"train": pa.concat_tables([early, table])}, LABELS)
         assert precision(found, places, 50) > 0.9
 
-    def test_a_label_is_suggested_where_it_is_as_likely_as_where_it_is_given(self) -> None:
+    def test_what_the_model_is_as_sure_of_as_on_average_comes_first(self) -> None:
         examples = split([0, 0, 0, 1, 1, 0])
         of_bad = np.array([0.9, 0.9, 0.9, 0.4, 0.8, 0.55])
         probabilities = np.column_stack([of_bad, 1 - of_bad, np.zeros(6)])
         found = suspect_table({"test": predictions(examples, probabilities, LABELS)}, LABELS)
-        (row,) = found.to_pylist()
         # 0.45 is above the 0.4 that texts labelled fair have on average; 0.8 is below the 0.81 of
         # those labelled bad.
-        assert (row["place"], row["label"], row["suggested"]) == ("f.csv:5", "bad", "fair")
-        assert row["split"] == "test"
-        assert row["score"] < 0.5
+        first, second = found.to_pylist()
+        assert (first["place"], first["label"], first["suggested"]) == ("f.csv:5", "bad", "fair")
+        assert (second["place"], second["label"], second["suggested"]) == ("f.csv:4", "fair", "bad")
+        assert first["score"] < 0.5 < second["score"]
 
     def test_the_size_bounds_the_rows_of_all_splits_together(self) -> None:
         table, _ = planted(500, 0, strength=1)

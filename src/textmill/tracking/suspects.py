@@ -2,8 +2,9 @@
 
 Northcutt et al. 2021, "Confident Learning: Estimating Uncertainty in Dataset Labels": an example
 that is given one label is suspect if the model says, without having learned from it, that it has
-another one, and is as sure of that as it is on average where that label is given. A model that
-takes everything for the most frequent label so makes no suspects.
+another one, and is as sure of that as it is on average where that label is given. So a model that
+takes everything for the most frequent label makes no suspects of all others. Examples of which it
+says another label and is less sure come after all these.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -62,7 +64,8 @@ def suspect_table(
     The columns are ``split``, ``place``, ``text``, ``text_pair`` (for pairs), ``label``,
     ``suggested`` (a name, or a list of names), ``score``, and ``rank`` from 1. The score is
     between 0 and 1: how much more probable the suggestion is than the label, ``(1 + difference)
-    / 2``; for several labels a text, that of the label in most doubt.
+    / 2``; for several labels a text, that of the label in most doubt. The order is by the score,
+    among those of which the model is as sure as on average, and then among the others.
 
     The splits' probabilities come from models that are sure of themselves in different degrees: on
     the training split from one that had just begun, on the others from one that is done. So that
@@ -76,10 +79,10 @@ def suspect_table(
         size: The most rows.
     """
     parts = [_suspects(split, table, labels, size) for split, table in predictions.items()]
-    ranked = pa.concat_tables(parts).sort_by(
-        [("score", "descending"), ("split", "ascending"), ("place", "ascending")]
-    )
-    chosen = ranked.slice(0, size)
+    best = [("sure", "descending"), ("score", "descending")]
+    order = [*best, ("split", "ascending"), ("place", "ascending")]
+    ranked = pa.concat_tables(parts).sort_by(order)
+    chosen = ranked.slice(0, size).drop_columns(["sure"])
     return chosen.append_column("rank", pa.array(np.arange(1, len(chosen) + 1)))
 
 
@@ -114,10 +117,10 @@ def _suspects(split: str, predictions: pa.Table, labels: Labels, size: int) -> p
     given = label_members(predictions["label"], labels)
     probabilities = _calibrated(label_probabilities(predictions, labels), given, labels)
     find = _in_doubt if labels.multi_label else _confidently_other
-    rows, suggested, scores = find(probabilities, given)
-    order = np.argsort(-scores, kind="stable")[:size]
-    chosen = predictions.take(pa.array(rows[order]))
-    ids = suggested[order].astype(np.int64)
+    doubt = find(probabilities, given)
+    order = np.lexsort((-doubt.scores, ~doubt.sure))[:size]
+    chosen = predictions.take(pa.array(doubt.rows[order]))
+    ids = doubt.suggested[order].astype(np.int64)
     names = names_of(ids if labels.multi_label else ids.argmax(axis=1), labels)
     sides = [name for name in ("text", "text_pair") if name in predictions.column_names]
     return pa.table(
@@ -125,36 +128,54 @@ def _suspects(split: str, predictions: pa.Table, labels: Labels, size: int) -> p
             "split": pa.array([split] * len(chosen), pa.string()),
             **{name: chosen[name] for name in ("place", *sides, "label")},
             "suggested": names,
-            "score": scores[order],
+            "score": doubt.scores[order],
+            "sure": doubt.sure[order].astype(np.int8),
         }
     )
 
 
-Doubt = tuple[npt.NDArray[np.intp], Members, Doubles]
-"""The suspect rows, the labels suggested for each ``[suspects, labels]``, and their scores."""
+@dataclass(frozen=True, slots=True, eq=False)
+class _Doubt:
+    """Examples whose labels are in doubt.
+
+    Args:
+        rows: Which examples ``[suspects]``.
+        suggested: The labels that the model says instead ``[suspects, labels]``.
+        scores: How much in doubt the given labels are ``[suspects]``.
+        sure: Whether the model is as sure of that as on average ``[suspects]``.
+    """
+
+    rows: npt.NDArray[np.intp]
+    suggested: Members
+    scores: Doubles
+    sure: npt.NDArray[np.bool_]
 
 
-def _confidently_other(probabilities: Doubles, given: Members) -> Doubt:
-    """The off-diagonal of the confident joint."""
+def _confidently_other(probabilities: Doubles, given: Members) -> _Doubt:
+    """The off-diagonal of the confident joint, and the other examples of which the model errs."""
     confident = probabilities >= _average(probabilities, given)
-    best = np.where(confident, probabilities, -1).argmax(axis=1)
-    everyone = np.arange(len(given))
-    rows = np.flatnonzero(confident.any(axis=1) & ~given[everyone, best])
+    # The most probable of the labels that it is sure of, if there is one.
+    best = (probabilities + confident).argmax(axis=1)
+    unsure = ~confident.any(axis=1) | given[np.arange(len(given)), best]
+    best = np.where(unsure, probabilities.argmax(axis=1), best)
+    rows = np.flatnonzero(~given[np.arange(len(given)), best])
     suggested = np.zeros_like(given[rows])
     suggested[np.arange(len(rows)), best[rows]] = True
     of_given = np.where(given[rows], probabilities[rows], 0).sum(axis=1)
-    return rows, suggested, (1 + probabilities[rows, best[rows]] - of_given) / 2
+    scores = (1 + probabilities[rows, best[rows]] - of_given) / 2
+    return _Doubt(rows, suggested, scores, ~unsure[rows])
 
 
-def _in_doubt(probabilities: Doubles, given: Members) -> Doubt:
+def _in_doubt(probabilities: Doubles, given: Members) -> _Doubt:
     """Confident learning for each label by itself: a text has it, or has it not."""
-    unlikely = given & (1 - probabilities >= _average(1 - probabilities, ~given))
-    likely = ~given & (probabilities >= _average(probabilities, given))
-    in_doubt = unlikely | likely
-    rows = np.flatnonzero(in_doubt.any(axis=1))
     against = np.where(given, 1 - probabilities, probabilities)
-    scores = np.where(in_doubt, against, 0).max(axis=1)
-    return rows, given[rows] ^ in_doubt[rows], scores[rows]
+    average = np.where(given, _average(1 - probabilities, ~given), _average(probabilities, given))
+    confident = against >= average
+    sure = np.asarray(confident.any(axis=1))
+    flipped = np.where(sure[:, None], confident, against > 0.5)
+    rows = np.flatnonzero(flipped.any(axis=1))
+    scores = np.where(flipped, against, 0).max(axis=1)
+    return _Doubt(rows, given[rows] ^ flipped[rows], scores[rows], sure[rows])
 
 
 def _average(probabilities: Doubles, given: Members) -> Doubles:
