@@ -12,7 +12,7 @@ from tests.runs_on_disk import LABELS, SIZES, TAGS, write_run
 from textmill.errors import InputError
 from textmill.labels import Labels
 from textmill.report.writing import write_report
-from textmill.runs import Run, create_run
+from textmill.runs import Run, create_run, write_json
 
 WITHOUT_TEST = {"train": 80, "validation": 60}
 ALL_SECTIONS = [
@@ -105,7 +105,9 @@ def test_without_tables_their_sections_are_left_out(tmp_path: Path) -> None:
 
 
 def test_a_run_that_was_stopped_shows_how_far_it_came(run: Run) -> None:
-    run.update_manifest(state="interrupted", results=None)
+    manifest = run.read_manifest()
+    kept = {name: value for name, value in manifest.items() if name not in ("results", "judged")}
+    write_json(run.manifest, {**kept, "state": "interrupted"})
     run.metrics.unlink()
     shutil.rmtree(run.folder / "predictions")
     shutil.rmtree(run.folder / "tables")
