@@ -119,8 +119,12 @@ def cell(text: str) -> str:
     Characters that would steer a terminal are replaced. What a spreadsheet would take for a formula
     gets an apostrophe in front.
     """
-    line = _one_line(text)
-    return f"'{line}" if line.startswith(_FORMULA) and not _is_number(line) else line
+    return no_formula(_one_line(text))
+
+
+def no_formula(text: str) -> str:
+    """A text with an apostrophe in front if a spreadsheet would take it for a formula."""
+    return f"'{text}" if text.startswith(_FORMULA) and not _is_number(text) else text
 
 
 def correct(

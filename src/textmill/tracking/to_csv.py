@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.types as pt
 
+from textmill.data.corrections import no_formula
 from textmill.runs import State
 from textmill.safe_write import machine_faults, write_text
 from textmill.tracking.shapes import BarChart, Chart, Histogram, LineChart
@@ -125,7 +126,10 @@ def table_csv(table: pa.Table) -> str:
 
 
 def csv_text(rows: Iterable[Row]) -> str:
-    """Rows as the text of a CSV file; None and NaN are empty cells."""
+    """Rows as the text of a CSV file; None and NaN are empty cells.
+
+    Text that a spreadsheet would take for a formula gets an apostrophe in front.
+    """
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerows([_cell(value) for value in row] for row in rows)
@@ -144,6 +148,8 @@ def _listed(elements: list[object] | None) -> str | None:
 
 
 def _cell(value: object) -> object:
+    if isinstance(value, str):
+        return no_formula(value)
     return None if isinstance(value, float) and np.isnan(value) else value
 
 
