@@ -46,7 +46,11 @@ def metrics_table(metrics: Mapping[str, float], judged: str, labels: Labels) -> 
         title: f"baseline/{name}" for name, title in baselines_of(metrics).items()
     }
     rows = [
-        [titled(name), *compared_estimates(metrics, name, list(sources.values())), _other(metrics, name)]
+        [
+            titled(name),
+            *compared_estimates(metrics, name, list(sources.values())),
+            _other(metrics, name),
+        ]
         for name in metric_names(multi_label=labels.multi_label)
         if f"{judged}/{name}" in metrics
     ]
@@ -107,7 +111,9 @@ def labels_table(
     )
 
 
-def compared_estimates(metrics: Mapping[str, float], name: str, sources: list[str]) -> list[Estimate | None]:
+def compared_estimates(
+    metrics: Mapping[str, float], name: str, sources: list[str]
+) -> list[Estimate | None]:
     """A metric of several classifiers, the best of them marked.
 
     Args:

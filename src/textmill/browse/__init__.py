@@ -1,0 +1,1 @@
+"""``textmill runs``: lists, shows and compares the runs that there are."""
