@@ -36,7 +36,8 @@ LABELS = Labels(("bad", "good"))
 TAGS = Labels(("plot", "music", "cast"), multi_label=True)
 STEPS = (20, 40, 60)
 SIZES = {"train": 80, "validation": 60, "test": 60}
-PROBLEM = Problem("duplicate", "train", 2, "a film", "reviews.csv:7", "keep")
+PLACE = "a_file_with_a_long_name_and_nothing_to_break_the_line_at.csv:7"
+PROBLEM = Problem("duplicate", "train", 2, "a film", PLACE, "keep")
 
 
 def write_run(
