@@ -142,17 +142,17 @@ class Recorder(L.Callback):
         if (batch_idx + 1) % accumulate:
             return
         self._window.add_step(pl_module.gradient_norm)  # type: ignore[arg-type]
-        if trainer.global_step % self._recording.log_steps == 0:
+        # So that training and validation meet at the same step.
+        before_validation = batch_idx + 1 == trainer.val_check_batch
+        if before_validation or trainer.global_step % self._recording.log_steps == 0:
             self._record(trainer)
+        if before_validation and self._tracker:
+            # Lightning takes the gradients away when validation begins.
+            histograms = dict(_histograms(pl_module, self._recording.watch))
+            self._tracker.log_histograms(histograms, trainer.global_step)
 
-    def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Makes a record, so that training and validation meet at the same step."""
-        if self._window.steps:
-            self._record(trainer)
-        if trainer.is_global_zero:
-            self._tracker.log_histograms(
-                dict(_histograms(pl_module, self._recording.watch)), trainer.global_step
-            )
+    def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:  # noqa: ARG002
+        """Starts the stopwatch of the validation."""
         self._phases.start()
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
