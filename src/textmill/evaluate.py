@@ -28,6 +28,7 @@ from textmill.predictor import Predictor
 from textmill.recipe import examples_of, source_of, text_columns
 from textmill.runs import check_writable, write_json
 from textmill.schema import EvaluateConfig
+from textmill.tracking.slices import shown_slices, slice_table
 
 
 def run(composed: Composed[EvaluateConfig]) -> None:
@@ -53,10 +54,14 @@ def run(composed: Composed[EvaluateConfig]) -> None:
         lengths=predictor.lengths(texts_of(split)),
     )
     comparison = compare(Contender("model", "the model", judged), [], seed=config.seed)
+    slices = slice_table(judged.predictions, bundle.labels)
     if config.output is not None:
         write_predictions(Path(config.output) / "predictions.parquet", judged.predictions)
+        write_predictions(Path(config.output) / "slices.parquet", slices)
         write_json(Path(config.output) / "metrics.json", flat_metrics(config.split, comparison))
     _print(comparison, config)
+    if config.data.slices:
+        Console().print(shown_slices(slices))
 
 
 def _check_fit(config: EvaluateConfig, trained_on: tuple[str, ...]) -> None:

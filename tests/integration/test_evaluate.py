@@ -49,7 +49,9 @@ def test_a_single_file_is_judged_whole_with_split_all(
     assert metrics["all/accuracy"] == pytest.approx(sum(correct) / 60)
 
 
-def test_predictions_have_what_the_data_are_sliced_by(bundle: Path, tmp_path: Path) -> None:
+def test_a_column_to_slice_by_is_in_the_files_and_in_the_terminal(
+    bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path, output = tmp_path / "test.csv", tmp_path / "judged"
     path.write_text("text,label,source\na film,bad,press\nanother film,good,\n")
     given = (f"data.test={path}", f"output={output}")
@@ -57,6 +59,10 @@ def test_predictions_have_what_the_data_are_sliced_by(bundle: Path, tmp_path: Pa
     table = pq.read_table(output / "predictions.parquet")
     assert table["slice/source"].to_pylist() == ["press", ""]
     assert table["slice/1"].to_pylist() == ["bad", "good"]
+    slices = pq.read_table(output / "slices.parquet").to_pylist()
+    sources = {row["value"]: row["examples"] for row in slices if row["slice"] == "source"}
+    assert sources == {"press": 1, "(none)": 1}
+    assert "press" in capsys.readouterr().out
 
 
 def test_the_test_split_is_the_one_that_training_would_make(

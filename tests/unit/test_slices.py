@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from typing import Any
 
 import numpy as np
@@ -11,13 +12,21 @@ import pytest
 from datasets import Dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.console import Console
 from scipy.stats import binomtest
 
 from textmill.encoding import Lengths
 from textmill.judge import judged_from, targets_of
 from textmill.labels import Labels
 from textmill.model.metrics import classification_metrics
-from textmill.tracking.slices import MISSING, MOST_VALUES, OTHERS, slice_table
+from textmill.tracking.slices import (
+    MISSING,
+    MOST_VALUES,
+    OTHERS,
+    SHOWN,
+    shown_slices,
+    slice_table,
+)
 
 LABELS = Labels(("zebra", "ant", "mole"))
 TAGS = Labels(LABELS.names, multi_label=True)
@@ -128,6 +137,24 @@ def test_a_slice_that_is_surely_bad_stands_before_a_small_one_that_may_be() -> N
     table = table.set_column(place, "correct", pa.array(right))
     kinds = [row for row in slice_table(table, LABELS).to_pylist() if row["slice"] == "kind"]
     assert [(row["value"], row["accuracy"]) for row in kinds] == [("many", 0.5), ("few", 0.0)]
+
+
+def test_values_do_not_steer_the_terminal() -> None:
+    table = predictions(LABELS, 3, 0, kind=["[red]x[/]", "\x1b[31m", "long " * 100])
+    output = io.StringIO()
+    Console(file=output, width=80).print(shown_slices(slice_table(table, LABELS)))
+    shown = output.getvalue()
+    assert "[red]x[/]" in shown
+    assert "\x1b" not in shown
+    assert max(map(len, shown.splitlines())) <= 80
+
+
+def test_the_terminal_has_the_worst_slices_alone() -> None:
+    table = predictions(LABELS, 100, 0, kind=[str(row % 40) for row in range(100)])
+    slices = slice_table(table, LABELS)
+    shown = shown_slices(slices)
+    assert shown.row_count == SHOWN
+    assert shown.caption == f"and {len(slices) - SHOWN} more"
 
 
 def test_what_is_not_known_makes_no_slices() -> None:

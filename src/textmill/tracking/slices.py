@@ -9,14 +9,20 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+from rich.box import SIMPLE_HEAD
+from rich.markup import escape
+from rich.table import Table
 from scipy.sparse import csr_array
 
+from textmill.data.checks import shorten
 from textmill.data.columns import SLICE
 from textmill.labels import Labels
 from textmill.tracking.prediction_columns import Members, label_members, length_bins
 
 LENGTH_BINS = 4
 MOST_VALUES = 50
+# Rows in the terminal.
+SHOWN = 20
 OTHERS = "(others)"
 MISSING = "(none)"
 
@@ -49,6 +55,34 @@ def slice_table(predictions: pa.Table, labels: Labels) -> pa.Table:
     parts = [split.measured(one) for one in _slicings(predictions, split.targets, labels)]
     order = [("high", "ascending"), ("examples", "descending")]
     return pa.concat_tables(parts).sort_by([*order, ("slice", "ascending"), ("value", "ascending")])
+
+
+def shown_slices(slices: pa.Table) -> Table:
+    """The worst slices for the terminal, 80 signs wide.
+
+    Args:
+        slices: See `slice_table`.
+    """
+    worst = slices.slice(0, SHOWN)
+    hidden = len(slices) - len(worst)
+    accuracy = "subset_accuracy" if "subset_accuracy" in slices.column_names else "accuracy"
+    table = Table(
+        title="Slices, the surely worst first",
+        title_justify="left",
+        caption=f"and {hidden:,} more" if hidden else None,
+        caption_justify="left",
+        box=SIMPLE_HEAD,
+    )
+    table.add_column("slice", overflow="fold")
+    table.add_column("value", overflow="fold")
+    for name in ("examples", accuracy.replace("_", " "), "macro-F1"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in worst.to_pylist():
+        interval = f"{row[accuracy]:.3f} ({row['low']:.3f}-{row['high']:.3f})"
+        f1 = "" if row["f1_macro"] is None else f"{row['f1_macro']:.3f}"
+        names = (escape(shorten(row[name])) for name in ("slice", "value"))
+        table.add_row(*names, f"{row['examples']:,}", interval, f1)
+    return table
 
 
 @dataclass(frozen=True, slots=True, eq=False)
