@@ -97,11 +97,11 @@ def test_metrics_stand_side_by_side_with_the_best_marked(comparison: RunComparis
 
 def test_learning_curves_of_all_runs_share_a_chart(comparison: RunComparison) -> None:
     charts = overlaid_curves(comparison)
-    assert set(charts) == {"quality", "loss", "training"}
+    assert set(charts) == {"validation_f1", "validation_loss", "training_loss"}
     for chart in charts.values():
         assert [series.name for series in chart.series] == ["weak", "strong"]
     history = [record["f1_macro"] for record in comparison.records[1].history]
-    assert charts["quality"].series[1].y.tolist() == history
+    assert charts["validation_f1"].series[1].y.tolist() == history
 
 
 def test_several_runs_are_each_compared_with_the_first(tmp_path: Path) -> None:
