@@ -31,6 +31,7 @@ from textmill.runs import Run, create_run, write_json
 from textmill.safe_write import write_text
 from textmill.tracking.samples import followed_table, instructive_table
 from textmill.tracking.slices import slice_table
+from textmill.tracking.suspects import suspect_table, write_suspects
 
 LABELS = Labels(("bad", "good"))
 TAGS = Labels(("plot", "music", "cast"), multi_label=True)
@@ -259,9 +260,9 @@ def _write_tables(
         write_predictions(run.validation_predictions(step), validation)
     followed = followed_table(dict.fromkeys(STEPS, validation), labels, size=4)
     _write_table(run, "followed", followed)
-    suspects = _suspects(judged["validation"].predictions)
+    suspects = suspect_table({"validation": validation}, labels)
     _write_table(run, "suspects", suspects)
-    write_text(run.suspects, suspects.to_pandas().to_csv(index=False))
+    write_suspects(run.suspects, suspects)
 
 
 def _write_table(run: Run, name: str, table: pa.Table) -> None:
@@ -282,19 +283,5 @@ def _samples(rows: Dataset, labels: Labels) -> pa.Table:
             "label": names,
             "tokens": pieces,
             "cut": [len(piece) > 14 for piece in pieces],
-        }
-    )
-
-
-def _suspects(predictions: pa.Table) -> pa.Table:
-    wrong = predictions.sort_by([("loss", "descending")]).slice(0, 8)
-    return pa.table(
-        {
-            "split": ["validation"] * len(wrong),
-            "place": wrong["place"],
-            "text": wrong["text"],
-            "label": wrong["label"],
-            "suggested": wrong["prediction"],
-            "score": wrong["loss"],
         }
     )
