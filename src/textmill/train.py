@@ -221,6 +221,9 @@ def _describe(run: Run, config: TrainConfig, examples: Examples, share_cut: floa
     _tell(f"data {config.data.name}: {counts}; labels {', '.join(examples.labels.names)}")
     for problem in examples.problems:
         _tell(f"data {config.data.name}: {problem.sentence}")
+    if examples.corrections:
+        relabelled, left_out = examples.corrections["relabelled"], examples.corrections["left_out"]
+        _tell(f"corrections: {relabelled:,} labels changed, {left_out:,} rows left out")
     if share_cut:
         cut = round(share_cut * len(examples.splits["train"]))
         _tell(f"{cut:,} training texts ({share_cut:.1%}) are longer than data.max_length")

@@ -67,7 +67,7 @@ def data(tmp_path: Path) -> Path:
 
 
 def test_planted_errors_are_found_corrected_and_fed_back(
-    data: Path, tiny_encoder: Path, tmp_path: Path
+    data: Path, tiny_encoder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     planted = write_reviews(data)
     run = train(data, tiny_encoder, tmp_path / "runs")
@@ -89,6 +89,8 @@ def test_planted_errors_are_found_corrected_and_fed_back(
         writer.writerows(rows)
 
     again = train(data, tiny_encoder, tmp_path / "runs", f"data.corrections={answers}")
+    told = f"corrections: {len(corrected)} labels changed, 0 rows left out"
+    assert told in capsys.readouterr().err
     first, second = manifest_of(run)["data"], manifest_of(again)["data"]
     assert first["corrections"] == {}
     assert second["corrections"] == {"relabelled": len(corrected), "left_out": 0}
