@@ -39,6 +39,11 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return write_run(tmp_path_factory.mktemp("runs"))
 
 
+@pytest.fixture(scope="module")
+def page(whole: Run) -> str:
+    return report(whole)
+
+
 @pytest.fixture
 def run(whole: Run, tmp_path: Path) -> Run:
     shutil.copytree(whole.folder, tmp_path / "run")
@@ -53,33 +58,29 @@ def sections(page: str) -> list[str]:
     return re.findall(r'<section id="([^"]+)">', page)
 
 
-def test_it_has_every_section(whole: Run) -> None:
-    page = report(whole)
+def test_it_has_every_section(page: str) -> None:
     assert sections(page) == ALL_SECTIONS
     assert page.count("<svg ") == 2 * 8 + 6
 
 
-def test_it_is_the_same_when_it_is_made_again_elsewhere(run: Run) -> None:
-    first = report(run)
-    assert report(run) == first
+def test_it_is_the_same_when_it_is_made_again_elsewhere(whole: Run, page: str, run: Run) -> None:
     moved = Run(run.folder.rename(run.folder.with_name("moved")))
-    assert report(moved) == first.replace(str(run.folder), str(moved.folder))
+    assert report(moved) == page.replace(str(whole.folder), str(moved.folder))
 
 
-def test_the_verdict_comes_first(whole: Run) -> None:
-    page = report(whole)
+def test_the_verdict_comes_first(whole: Run, page: str) -> None:
     for sentence in whole.read_manifest()["results"][1:]:
         place = page.index(sentence.replace("<", "&lt;"))
         assert place < page.index("<nav")
 
 
-def test_ids_are_unique(whole: Run) -> None:
-    ids = re.findall(r'\bid="([^"]+)"', report(whole))
+def test_ids_are_unique(page: str) -> None:
+    ids = re.findall(r'\bid="([^"]+)"', page)
     assert len(ids) == len(set(ids))
 
 
-def test_it_tells_how_to_reproduce_the_run(whole: Run) -> None:
-    page, manifest = report(whole), whole.read_manifest()
+def test_it_tells_how_to_reproduce_the_run(whole: Run, page: str) -> None:
+    manifest = whole.read_manifest()
     assert manifest["command"] in page
     assert manifest["git"] is None or f"git checkout {manifest['git']['commit']}" in page
     assert manifest["data"]["fingerprints"]["train"] in page
@@ -169,7 +170,6 @@ def test_a_large_run_of_many_labels_and_long_texts_has_a_report_below_5_mb(tmp_p
     assert write_report(run).stat().st_size < 5_000_000
 
 
-def test_the_labels_are_those_of_the_run(whole: Run) -> None:
-    page = report(whole)
+def test_the_labels_are_those_of_the_run(page: str) -> None:
     table = page[page.index("Label by label") : page.index('id="charts-test"')]
     assert all(f">{name}</td>" in table for name in LABELS.names)
