@@ -101,6 +101,15 @@ class WandbRecord:
         table = json.loads((self.folder / "files" / path).read_text(encoding="utf-8"))
         return [dict(zip(table["columns"], row, strict=True)) for row in table["data"]]
 
+    def histograms(self) -> set[str]:
+        """The names of the histograms."""
+        return {
+            key.removesuffix("._type")
+            for row in self.history
+            for key, value in row.items()
+            if key.endswith("._type") and value == "histogram"
+        }
+
     def histogram(self, name: str, step: int) -> tuple[list[float], list[float]]:
         """The counts and the edges of a histogram."""
         (row,) = (row for row in self.history if row["_step"] == step)

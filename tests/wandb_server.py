@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
-KEY = "0123456789" * 4
+import pytest
+
+KEY = "0123456789" * 4  # as long as W&B wants them
 ENTITY = "someone"
 
 Mode = Literal["healthy", "error", "hang"]
@@ -34,11 +38,11 @@ class UploadedArtifact:
 
 @dataclass
 class UploadedRun:
-    """What the server was told of a run."""
+    """What the server was told of a run; of rows of the same step, the last one."""
 
     name: str
     config: dict[str, Any] = field(default_factory=dict)
-    lines: dict[int, dict[str, Any]] = field(default_factory=dict)
+    rows: dict[int, dict[str, Any]] = field(default_factory=dict)
     summary: dict[str, Any] = field(default_factory=dict)
     files: set[str] = field(default_factory=set)
     exit_code: int | None = None
@@ -46,7 +50,24 @@ class UploadedRun:
     @property
     def history(self) -> list[dict[str, Any]]:
         """The rows of the history, in order."""
-        return [self.lines[number] for number in sorted(self.lines)]
+        return [self.rows[step] for step in sorted(self.rows)]
+
+
+def isolate(patch: pytest.MonkeyPatch, home: Path, url: str, key: str | None = None) -> None:
+    """Has W&B in this process know of a server, perhaps with a login, and of nothing else.
+
+    Args:
+        patch: Undoes it.
+        home: Takes the place of the user's home folder.
+        url: The server's address.
+        key: What to log in with.
+    """
+    for name in [name for name in os.environ if name.startswith(("WANDB_", "XDG_"))]:
+        patch.delenv(name)
+    patch.setenv("HOME", str(home))
+    patch.setenv("WANDB_BASE_URL", url)
+    if key is not None:
+        patch.setenv("WANDB_API_KEY", key)
 
 
 class WandbServer:
@@ -104,7 +125,6 @@ class WandbServer:
         found = re.search(r"(?:query|mutation)\s+(\w+)", query)
         answers: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
             "UpsertBucket": self._upsert_run,
-            "RunResumeStatus": self._resume_status,
             "CreateRunFiles": self._create_files,
             "CreateArtifact": self._create_artifact,
             "CreateArtifactManifest": self._create_manifest,
@@ -122,9 +142,9 @@ class WandbServer:
         """Takes a piece of a run's history, its summary, or its end."""
         files = update.get("files", {})
         uploaded = self.runs[run]
-        history = files.get("wandb-history.jsonl", {"offset": 0, "content": []})
-        for number, line in enumerate(history["content"], start=history["offset"]):
-            uploaded.lines[number] = json.loads(line)
+        for line in files.get("wandb-history.jsonl", {"content": []})["content"]:
+            row = json.loads(line)
+            uploaded.rows[row["_step"]] = row
         for text in files.get("wandb-summary.json", {"content": []})["content"]:
             uploaded.summary = json.loads(text)
         if update.get("complete"):
@@ -142,25 +162,6 @@ class WandbServer:
             run.config = {name: one["value"] for name, one in config.items()}
         return {"upsertBucket": {"bucket": self._bucket(run, variables["project"])}}
 
-    def _resume_status(self, variables: dict[str, Any]) -> dict[str, Any]:
-        run = self.runs.get(variables["name"])
-        if run is None:
-            return {"model": None}
-        bucket = {
-            **self._bucket(run, variables["project"]),
-            "summaryMetrics": json.dumps(run.summary),
-            "logLineCount": 0,
-            "historyLineCount": len(run.lines),
-            "eventsLineCount": 0,
-            "historyTail": json.dumps([json.dumps(line) for line in run.history[-1:]]),
-            "eventsTail": "[]",
-            "config": json.dumps({name: {"value": one} for name, one in run.config.items()}),
-            "tags": [],
-            "notes": None,
-            "wandbConfig": json.dumps({"t": 1}),
-        }
-        return {"model": {"id": "1", "name": variables["project"], "bucket": bucket}}
-
     def _bucket(self, run: UploadedRun, project: str) -> dict[str, Any]:
         entity = {"id": "1", "name": ENTITY}
         return {
@@ -168,7 +169,7 @@ class WandbServer:
             "name": run.name,
             "displayName": run.name,
             "project": {"id": "1", "name": project, "entity": entity},
-            "historyLineCount": len(run.lines),
+            "historyLineCount": len(run.rows),
         }
 
     def _create_files(self, variables: dict[str, Any]) -> dict[str, Any]:

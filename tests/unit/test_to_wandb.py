@@ -14,6 +14,7 @@ from pytest_socket import disable_socket, enable_socket
 
 from tests import told
 from tests.wandb_reader import WandbRecord, read_record
+from tests.wandb_server import isolate
 from textmill.runs import State
 from textmill.tracking.shapes import BarChart, Heatmap, LineChart, Series
 from textmill.tracking.to_wandb import WandbSettings, WandbTracker
@@ -27,10 +28,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """An empty home folder, and a server that nobody could reach."""
     home = tmp_path_factory.mktemp("home")
     with pytest.MonkeyPatch.context() as patch:
-        for name in [name for name in os.environ if name.startswith(("WANDB_", "XDG_"))]:
-            patch.delenv(name)
-        patch.setenv("HOME", str(home))
-        patch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
+        isolate(patch, home, "http://127.0.0.1:9")
         yield home
 
 
