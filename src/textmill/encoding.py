@@ -99,6 +99,24 @@ class Lengths:
 
 
 @dataclass(frozen=True, slots=True)
+class TokenPlace:
+    """Where in a text a token comes from.
+
+    Args:
+        side: 0, or 1 in the second text of a pair.
+        word: The number of the word that it is a part of, as the tokenizer parts words; None for a
+            token that is in none.
+        start: The position of its first character.
+        end: The position behind its last character.
+    """
+
+    side: int
+    word: int | None
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
 class Padding:
     """What padding needs to know of a tokenizer; cheap to send to another process.
 
@@ -170,6 +188,28 @@ def encode(
         for encoding in encodings:
             _append(encoded, encoding, policy, room)
     return encoded
+
+
+def token_places(
+    tokenizer: PreTrainedTokenizerFast, text: str | tuple[str, str], policy: LengthPolicy
+) -> list[TokenPlace | None]:
+    """Where each token that `encode` gives for a text, or for a pair of texts, comes from.
+
+    None stands for a special token around the texts.
+    """
+    sides = text if isinstance(text, tuple) else (text,)
+    backend = _own_backend(tokenizer)
+    room = policy.max_length - backend.num_special_tokens_to_add(len(sides) == 2)
+    encoding = backend.encode(*sides)
+    places = [
+        None if side is None else TokenPlace(side, word, start, end)
+        for side, word, (start, end) in zip(
+            encoding.sequence_ids, encoding.word_ids, encoding.offsets, strict=True
+        )
+    ]
+    if len(encoding) <= policy.max_length:
+        return places
+    return [places[position] for position in _kept_positions(encoding, policy.overflow, room)]
 
 
 def pad_batch(

@@ -39,7 +39,7 @@ class Predictor:
 
     def __init__(self, bundle: Bundle, scorer: Scorer) -> None:
         self.bundle = bundle
-        self._scorer = scorer
+        self.scorer = scorer
         self._thresholds = _thresholds(bundle)
 
     @classmethod
@@ -74,19 +74,19 @@ class Predictor:
     @property
     def device(self) -> str:
         """Where the model computes."""
-        return str(self._scorer.device)
+        return str(self.scorer.device)
 
     def logits(self, texts: Texts, *, batch_size: int = 64) -> Scores:
         """The model's raw outputs; see `Scorer.logits`."""
-        return self._scorer.logits(texts, batch_size=batch_size)
+        return self.scorer.logits(texts, batch_size=batch_size)
 
     def probabilities(self, texts: Texts, *, batch_size: int = 64) -> Scores:
         """The labels' probabilities; see `Scorer.probabilities`."""
-        return self._scorer.probabilities(texts, batch_size=batch_size)
+        return self.scorer.probabilities(texts, batch_size=batch_size)
 
     def lengths(self, texts: Texts) -> Lengths:
         """How much of each text the model sees; see `Scorer.lengths`."""
-        return self._scorer.lengths(texts)
+        return self.scorer.lengths(texts)
 
     def predict(self, texts: Texts, *, batch_size: int = 64) -> list[Prediction]:
         """Labels texts, in their order.

@@ -28,7 +28,8 @@ class Scorer:
     """A model with its tokenizer, ready to score; nothing in it changes, so threads may share it.
 
     Args:
-        model: A sequence classifier; it is moved to the device, in float32, and set to evaluate.
+        model: A sequence classifier; it is moved to the device, in float32, and set to evaluate,
+            its weights without gradients.
         tokenizer: The model's tokenizer.
         policy: What happens to long texts.
         multi_label: Whether each label is scored by itself.
@@ -49,11 +50,11 @@ class Scorer:
     ) -> None:
         self.device = resolve_device(device)
         module: nn.Module = model
-        module.float().eval().to(self.device)
-        self._model = model
-        self._tokenizer = tokenizer
-        self._policy = policy
-        self._padding = Padding.of(tokenizer)
+        module.float().eval().requires_grad_(requires_grad=False).to(self.device)
+        self.model = model
+        self.tokenizer = tokenizer
+        self.policy = policy
+        self.padding = Padding.of(tokenizer)
         self._multi_label = multi_label
         self._labels = int(model.config.num_labels or 0)
 
@@ -99,14 +100,14 @@ class Scorer:
         cut = np.empty(len(texts), dtype=np.bool_)
         for start in range(0, len(texts), STRETCH):
             here = slice(start, start + STRETCH)
-            encoded = encode(self._tokenizer, *_sides(texts[here]), self._policy)
+            encoded = encode(self.tokenizer, *_sides(texts[here]), self.policy)
             tokens[here] = [len(ids) for ids in encoded.input_ids]
             cut[here] = encoded.cut
         return Lengths(tokens, cut)
 
     def _stretch(self, texts: Texts, batch_size: int) -> Scores:
         firsts, seconds = _sides(texts)
-        encoded = encode(self._tokenizer, firsts, seconds, self._policy)
+        encoded = encode(self.tokenizer, firsts, seconds, self.policy)
         logits = np.empty((len(texts), self._labels), dtype=np.float32)
         for batch in _by_length(encoded, batch_size):
             logits[batch] = self._forward(encoded, batch)
@@ -118,9 +119,9 @@ class Scorer:
         inputs = pad_batch(
             [encoded.input_ids[index] for index in batch],
             None if types is None else [types[index] for index in batch],
-            self._padding,
+            self.padding,
         )
-        output = self._model(**{name: ids.to(self.device) for name, ids in inputs.items()})
+        output = self.model(**{name: ids.to(self.device) for name, ids in inputs.items()})
         return np.asarray(output.logits.float().cpu().numpy(), dtype=np.float32)
 
 

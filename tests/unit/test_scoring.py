@@ -62,13 +62,13 @@ def test_texts_are_batched_with_others_of_their_length(
     scorer: Scorer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shapes = []
-    forward = scorer._model.forward
+    forward = scorer.model.forward
 
     def spy(**inputs: object) -> object:
         shapes.append(tuple(inputs["input_ids"].shape))  # type: ignore[attr-defined]
         return forward(**inputs)
 
-    monkeypatch.setattr(scorer._model, "forward", spy)
+    monkeypatch.setattr(scorer.model, "forward", spy)
     scorer.logits(
         ["film", "the film the film the film", "cast", "the cast the cast the cast"], batch_size=2
     )
