@@ -114,7 +114,9 @@ def _missing_file(error: MissingConfigException) -> InputError:
     if group == "hydra":
         kind, _, name = name.partition("/")
         group = f"hydra/{kind}"
-    options = error.options or group_choices().get(group, [])
+    # Hydra names no options for one of several choices, as in tracking=[csv,huh].
+    by_user = re.match("In '[^/']*'", str(error)) is not None
+    options = error.options or (group_choices().get(group) if by_user else None)
     if name and options:
         return unknown_choice(group, name, options)
     return InputError(f"the configuration is wrong: {_first_line(error)}", hint=HELP)

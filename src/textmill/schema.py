@@ -228,7 +228,7 @@ class TrackingSection(Section):
     group: Text | None
     tags: list[Text]
     notes: Text | None
-    run_name: Text
+    run_name: Text | None
     mlflow_uri: Text | None
     log_steps: Positive
     watch: Literal["none", "gradients", "parameters", "all"]

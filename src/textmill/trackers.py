@@ -44,7 +44,7 @@ def _facts(tracking: TrackingSection, run: Run, *, resumed: bool) -> RunFacts:
     return RunFacts(
         identity=manifest["identity"],
         folder=run.folder,
-        name=tracking.run_name,
+        name=tracking.run_name or manifest["name"],
         project=tracking.project,
         config={**config, "manifest": manifest},
         resumed=resumed,

@@ -57,6 +57,9 @@ TRAIN = {
     "trainer.max_epochs": "1",
     "trainer.batch_size": "8",
     "baselines.enabled": "false",
+    "tracking": "none",
+    "tracking.report": "false",
+    "tracking.explained": "0",
 }
 EVALUATE = {"data": "files", "data.train": "reviews.csv", "bundle": "bundle"}
 

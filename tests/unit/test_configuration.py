@@ -210,6 +210,11 @@ MISTAKES: dict[str, tuple[list[str], list[list[str]]]] = {
     "reference to itself": (["name=${name}"], [["name can't be worked out"]]),
     "reference to no variable": (["name=${oc.env:NO_SUCH}"], [["name", "NO_SUCH"]]),
     "unknown resolver": (["name=${huh:x}"], [["name", "huh"]]),
+    "one of several choices unknown": (
+        ["tracking=[csv,huh]"],
+        [["no tracking named 'huh'", "csv, mlflow"]],
+    ),
+    "not a choice among several": (["tracking=[csv,3]"], [["no tracking named '3'"]]),
     "unknown flag": (["--hlep"], [["--hlep", "see --help"]]),
     "unknown kind of configuration": (["--cfg", "jobs"], [["'jobs'", "'job'"]]),
     "missing folder": (["--config-dir", "nowhere"], [["nowhere' not found"]]),
