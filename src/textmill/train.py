@@ -12,9 +12,11 @@ from pathlib import Path
 
 import lightning as L
 import numpy as np
+import pyarrow.parquet as pq
 from rich.console import Console
 from torch import nn
 
+from textmill.attribution import worst_attributions, write_mistakes
 from textmill.bundle import write_bundle
 from textmill.cache import cache_folder
 from textmill.configuration import Composed, read_config
@@ -431,6 +433,7 @@ def _show(
     tracking = config.tracking
     tokenizer, policy = encoder.tokenizer, encoder.policy
     write_tables(run, examples, tokenizer, policy, size=tracking.samples, seed=config.seed)
+    _explain(run, predictor, tracking.explained)
     if tracking.report:
         write_report(run)
     tell_results(run, tracker, examples.labels)
@@ -438,6 +441,15 @@ def _show(
     if tracking.report:
         print(f"report   {_short(run.report)}")
     print(f'predict  textmill predict {_short(run.bundle)} "a text"')
+
+
+def _explain(run: Run, predictor: Predictor, count: int) -> None:
+    """Writes why the worst mistakes were made, if the network can tell."""
+    predictions = pq.read_table(run.predictions(run.read_manifest()["judged"]))
+    try:
+        write_mistakes(run.attributions, worst_attributions(predictor, predictions, count))
+    except InputError as error:
+        _tell(f"mistakes are not explained: {error}")
 
 
 def _baselines(config: TrainConfig, examples: Examples) -> list[Baseline]:
