@@ -306,8 +306,8 @@ class _Line:
         hidden = torch.where(shown, _stand_in(scorer), ids)
         embed = scorer.model.get_input_embeddings()
         with torch.no_grad():
-            self._start = embed(hidden)
-            self._step = embed(ids) - self._start
+            self._start: torch.Tensor = embed(hidden)
+            self._step: torch.Tensor = embed(ids) - self._start
 
     def ends(self) -> tuple[float, float]:
         """The log-odds of the baseline and of the text."""

@@ -7,24 +7,24 @@ answer, in the order of the texts. Only what parsing the arguments needs is impo
 from __future__ import annotations
 
 import argparse
-import codecs
-import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import TYPE_CHECKING
 
 from textmill.arguments import ArgumentParser, positive
 from textmill.errors import InputError
+from textmill.text_input import (
+    add_text_arguments,
+    check_text_arguments,
+    check_texts_given,
+    given_texts,
+    reader_may_leave,
+)
 
 if TYPE_CHECKING:
     from textmill.prediction_files import FileTask
-    from textmill.predictor import Predictor
-    from textmill.scoring import Texts
-
-# Bytes of standard input that are answered together, if so many are there.
-CHUNK = 2**16
 
 _FILE_FLAGS = (
     "output",
@@ -47,14 +47,11 @@ def main(argv: Sequence[str]) -> int:
     """
     options = _parser().parse_intermixed_args(argv)
     _check(options)
-    try:
+    with reader_may_leave():
         if options.input is not None:
             _predict_file(options)
         else:
             _predict_texts(options)
-    except BrokenPipeError:
-        # Whoever read the answers has had enough; Python's own flush at the end must not fail.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 
@@ -67,19 +64,11 @@ def _parser() -> argparse.ArgumentParser:
         "columns of a file. In files, rows without text (empty, or only spaces) get no label; "
         "elsewhere an empty text is scored like any other. Blank lines of a file are no rows.",
     )
-    parser.add_argument("bundle", metavar="BUNDLE", help="folder of a bundle or a run, or 'latest'")
-    parser.add_argument("texts", metavar="TEXT", nargs="*", help="a text to label")
-    parser.add_argument("--pair", metavar="TEXT", help="the second text of the one TEXT's pair")
+    add_text_arguments(parser, "a text to label")
     parser.add_argument("--scores", action="store_true", help="tell the scores of all labels")
     parser.add_argument("--text", action="store_true", help="repeat the text")
     parser.add_argument(
         "--batch-size", metavar="N", type=positive, default=64, help="texts at a time (64)"
-    )
-    parser.add_argument(
-        "--device", default="auto", help="auto, cpu, cuda, cuda:NUMBER or mps (auto)"
-    )
-    parser.add_argument(
-        "--encoding", default="utf-8", help="encoding of the file or of standard input (utf-8)"
     )
     _add_file_flags(parser.add_argument_group("files"))
     return parser
@@ -117,33 +106,16 @@ def _check(options: argparse.Namespace) -> None:
     if options.input is None:
         given = [flag for flag in _FILE_FLAGS if getattr(options, flag)]
         if given:
-            raise InputError(f"--{given[0].replace('_', '-')} needs --input", hint=_see_help())
+            raise InputError(
+                f"--{given[0].replace('_', '-')} needs --input", hint="see textmill predict --help"
+            )
     elif options.output is None:
         raise InputError("--input needs --output", hint="name the file to write")
     elif options.texts:
         raise InputError("texts are given, and --input too", hint="give one of them")
-    if options.pair is not None and len(options.texts) != 1:
-        raise InputError("--pair needs exactly one TEXT", hint=_see_help())
-    if options.input is None and not options.texts and _stdin_is_terminal():
-        raise InputError(
-            "there are no texts", hint="give TEXT arguments, --input FILE, or pipe lines in"
-        )
-    _check_encoding(options.encoding)
-
-
-def _see_help() -> str:
-    return "see textmill predict --help"
-
-
-def _stdin_is_terminal() -> bool:
-    return sys.stdin is None or sys.stdin.isatty()
-
-
-def _check_encoding(name: str) -> None:
-    try:
-        "text".encode(name)  # of an empty text the name is never looked up
-    except (LookupError, ValueError) as error:
-        raise InputError(f"unknown encoding {name!r}", hint="try utf-8 or latin-1") from error
+    if options.input is None:
+        check_texts_given(options, "give TEXT arguments, --input FILE, or pipe lines in")
+    check_text_arguments(options)
 
 
 def _predict_texts(options: argparse.Namespace) -> None:
@@ -153,7 +125,7 @@ def _predict_texts(options: argparse.Namespace) -> None:
 
     predictor = Predictor.from_bundle(options.bundle, device=options.device)
     wanted = Wanted(scores=options.scores, text=options.text)
-    for texts in _texts(options, predictor):
+    for texts in given_texts(options, predictor.text_columns):
         predictions = predictor.predict(texts, batch_size=options.batch_size)
         answers = [
             json_line(record(prediction, text, wanted))
@@ -161,66 +133,6 @@ def _predict_texts(options: argparse.Namespace) -> None:
         ]
         sys.stdout.buffer.write("".join(answers).encode())
         sys.stdout.buffer.flush()
-
-
-def _texts(options: argparse.Namespace, predictor: Predictor) -> Iterator[Texts]:
-    pairs = len(predictor.text_columns) == 2
-    if not options.texts:
-        yield from _lines(sys.stdin.buffer, options.encoding, pairs=pairs)
-    elif pairs == (options.pair is not None):
-        yield [(options.texts[0], options.pair)] if pairs else options.texts
-    elif pairs:
-        raise InputError(
-            f"the bundle classifies pairs of texts ({', '.join(predictor.text_columns)})",
-            hint="give the second text with --pair, or use --input or standard input",
-        )
-    else:
-        raise InputError("the bundle classifies single texts", hint="leave --pair out")
-
-
-def _lines(stream: BinaryIO, encoding: str, *, pairs: bool) -> Iterator[Texts]:
-    """The lines that are there by now, and again; so that a slow writer gets answers at once."""
-    number = 0
-    for lines in _decoded_lines(stream, encoding):
-        if pairs:
-            yield [_pair(line, number + index) for index, line in enumerate(lines, start=1)]
-        else:
-            yield lines
-        number += len(lines)
-
-
-def _decoded_lines(stream: BinaryIO, encoding: str) -> Iterator[list[str]]:
-    with_mark = "utf-8-sig" if codecs.lookup(encoding).name == "utf-8" else encoding
-    decoder = codecs.getincrementaldecoder(with_mark)()
-    number, rest, more = 0, "", True
-    while more:
-        chunk = cast("bytes", stream.read1(CHUNK))  # type: ignore[attr-defined]
-        more = bool(chunk)
-        try:
-            *lines, rest = (rest + decoder.decode(chunk, final=not more)).split("\n")
-        except UnicodeDecodeError as error:
-            line = number + error.object[: error.start].count(b"\n") + 1
-            raise InputError(
-                f"the text can't be decoded as {encoding}",
-                where=f"line {line} of standard input",
-                hint="set --encoding",
-            ) from error
-        if rest and not more:
-            lines.append(rest)
-        if lines:
-            yield [line.removesuffix("\r") for line in lines]
-        number += len(lines)
-
-
-def _pair(line: str, number: int) -> tuple[str, str]:
-    first, tab, second = line.partition("\t")
-    if not tab or "\t" in second:
-        raise InputError(
-            "the bundle classifies pairs of texts, and this is not one",
-            where=f"line {number} of standard input",
-            hint="put exactly one tab between the two texts",
-        )
-    return first, second
 
 
 def _predict_file(options: argparse.Namespace) -> None:

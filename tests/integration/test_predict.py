@@ -167,7 +167,7 @@ class TestStandardInput:
         capsys: pytest.CaptureFixture[str],
     ) -> None:
         lines = [f"{index} ünïcödé 良い 😀" for index in range(20)]
-        monkeypatch.setattr("textmill.predict.CHUNK", 7)
+        monkeypatch.setattr("textmill.text_input.CHUNK", 7)
         give_stdin(monkeypatch, "\n".join(lines).encode("utf-16"))
         main([str(single), "--text", "--encoding", "utf-16"])
         assert [answer["text"] for answer in answers_of(capsys.readouterr().out)] == lines
