@@ -29,7 +29,12 @@ def main() -> int:
     untracked = BARE if options.bare else UNTRACKED
     with tempfile.TemporaryDirectory() as name:
         pairs = [
-            _pair(Path(name), untracked, options.overrides, first_tracked=number % 2 == 1)
+            _pair(
+                options.runs or Path(name),
+                untracked,
+                options.overrides,
+                first_tracked=number % 2 == 1,
+            )
             for number in range(options.pairs)
         ]
     ratios = [tracked / plain for tracked, plain in pairs]
@@ -64,6 +69,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Measures what tracking costs.")
     parser.add_argument("--pairs", type=int, default=2, help="pairs of runs (2)")
     parser.add_argument("--bare", action="store_true", help="against a run without a report too")
+    parser.add_argument("--runs", type=Path, help="folder to keep the runs in")
     parser.add_argument("--output", type=Path, help="file for the seconds, as JSON")
     parser.add_argument("overrides", nargs="*", help="further overrides of both, as seed=7")
     return parser.parse_args()
