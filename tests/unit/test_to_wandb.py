@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -217,6 +218,8 @@ def shapes(tmp_path_factory: pytest.TempPathFactory, home: Path) -> WandbRecord:
         },
         1,
     )
+    data, _ = told.artifacts(folder)
+    tracker.log_artifact(replace(data, name="Kritiken für Filme/" + "9" * 200))
     tracker.log_table("empty", pa.table({"text": pa.array([], pa.string())}), 1)
     tracker.finish("failed")
     return read_record(folder)
@@ -239,6 +242,12 @@ def test_heatmaps_of_anything_but_counts_of_labels_are_tables(shapes: WandbRecor
     assert [row["share"] for row in shapes.table("by_row")] == [0.25, 0.75, None, None]
     assert shapes.table("outcomes")[-1] == {"label": "plot", "outcome": "alarms", "count": 3.0}
     assert shapes.table("empty") == []
+
+
+def test_an_artifact_may_have_any_name(shapes: WandbRecord) -> None:
+    name = shapes.artifact("dataset").name
+    assert name.startswith("dataset-Kritiken-f-r-Filme-999")
+    assert len(name) <= 128
 
 
 def test_a_failed_run_has_failed(shapes: WandbRecord) -> None:

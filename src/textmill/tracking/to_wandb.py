@@ -120,7 +120,8 @@ class WandbTracker:
         """Adds an artifact, without copying its files, and whether the run used or made it."""
         import wandb
 
-        name = re.sub(r"[^\w.-]+", "-", f"{artifact.kind}-{artifact.name}")
+        # Of these characters, and no longer.
+        name = re.sub(r"[^a-zA-Z0-9_.-]+", "-", f"{artifact.kind}-{artifact.name}")[:128]
         facts = {**artifact.facts, "fingerprint": artifact.fingerprint}
         native = wandb.Artifact(name, artifact.kind, metadata=facts)
         native.add_dir(str(artifact.folder), policy="immutable", skip_cache=True)
