@@ -21,19 +21,15 @@ from textmill.data.columns import SLICE
 from textmill.encoding import Lengths
 from textmill.errors import InputError
 from textmill.labels import Labels
+from textmill.model.metric_names import METRIC_TITLES
 from textmill.model.metrics import classification_metrics, decide, example_losses
 from textmill.model.statistics import Interval, Verdict, bootstrap_intervals, paired_tests
 from textmill.safe_write import replace_file
 
 # Examples whose texts are held in memory at a time.
 AT_ONCE = 16_384
-METRIC_TITLES = {
-    "accuracy": "Accuracy",
-    "subset_accuracy": "Subset accuracy",
-    "f1_macro": "Macro-F1",
-    "f1_micro": "Micro-F1",
-    "mcc": "MCC",
-}
+# Narrow enough for a terminal.
+_TITLES = {**METRIC_TITLES, "mcc": "MCC"}
 
 Texts = Sequence[str] | Sequence[tuple[str, str]]
 Scores = npt.NDArray[np.float32]
@@ -305,7 +301,7 @@ def compare_table(comparison: Comparison) -> Table:
     )
     table.add_column("Classifier")
     for metric in shown:
-        table.add_column(METRIC_TITLES[metric], justify="right")
+        table.add_column(_TITLES[metric], justify="right")
     table.add_column("Training", justify="right")
     for one, intervals in zip(comparison.contenders, comparison.intervals, strict=True):
         cells = [_cell(one.judged.metrics[metric], intervals.get(metric)) for metric in shown]

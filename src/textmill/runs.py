@@ -199,6 +199,12 @@ def run_folders(runs_dir: Path) -> list[Path]:
     return sorted(path for path in dated if not path.name.startswith("."))
 
 
+def short_path(path: Path) -> str:
+    """The path as one would type it here."""
+    here = Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
+
+
 def write_json(path: Path, value: object) -> None:
     """Writes ``value`` as indented JSON, whole or not at all."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")

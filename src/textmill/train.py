@@ -50,7 +50,7 @@ from textmill.model_card import CardFacts, model_card
 from textmill.predictor import Predictor
 from textmill.recipe import Encoder, encoder_of, examples_of, text_columns
 from textmill.report.writing import write_report
-from textmill.runs import Run, State, check_writable, create_run, find_run, write_json
+from textmill.runs import Run, State, check_writable, create_run, find_run, short_path, write_json
 from textmill.safe_write import write_text
 from textmill.schema import TrainConfig
 from textmill.trackers import check_trackers, trackers_of
@@ -437,10 +437,10 @@ def _show(
     if tracking.report:
         write_report(run)
     tell_results(run, tracker, examples.labels)
-    print(f"\nrun      {_short(run.folder)}")
+    print(f"\nrun      {short_path(run.folder)}")
     if tracking.report:
-        print(f"report   {_short(run.report)}")
-    print(f'predict  textmill predict {_short(run.bundle)} "a text"')
+        print(f"report   {short_path(run.report)}")
+    print(f'predict  textmill predict {short_path(run.bundle)} "a text"')
 
 
 def _explain(run: Run, predictor: Predictor, count: int) -> None:
@@ -492,12 +492,6 @@ def _headline(comparison: Comparison, split: str) -> str:
     metrics = comparison.contenders[0].judged.metrics
     values = [f"{name} {metrics[name]:.4f}" for name in shown if name in metrics]
     return f"On the {split} split: {', '.join(values)}."
-
-
-def _short(path: Path) -> str:
-    """The path as one would type it here."""
-    here = Path.cwd()
-    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
 
 
 def _tell(line: str) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from textmill.arguments import ArgumentParser, positive
 from textmill.errors import InputError
-from textmill.runs import Run, find_run
+from textmill.runs import Run, find_run, short_path
 
 _RUN_HELP = "a run's folder, its name, the beginning of one of these, or 'latest'"
 
@@ -233,7 +233,6 @@ def _compare(options: argparse.Namespace) -> None:
 
 
 def _report(options: argparse.Namespace) -> None:
-    from textmill.browse.terminal import short
     from textmill.report.writing import write_report
 
     run = _find(options.run, options)
@@ -241,7 +240,7 @@ def _report(options: argparse.Namespace) -> None:
     if options.split is not None:
         _check_split(run, options.split)
         part = f"#charts-{options.split}"
-    print(f"{short(write_report(run))}{part}")
+    print(f"{short_path(write_report(run))}{part}")
 
 
 def _suspects(options: argparse.Namespace) -> None:

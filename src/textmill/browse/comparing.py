@@ -32,7 +32,12 @@ _COST = {
 # What learning curves are drawn of: the chart and its series, and how it is called here.
 _CURVES = {
     "validation_f1": ("quality", "f1_macro", "Macro-F1 on the validation split", "macro-F1"),
-    "validation_loss": ("loss", "validation", "Loss on the validation split", "cross-entropy (nats)"),
+    "validation_loss": (
+        "loss",
+        "validation",
+        "Loss on the validation split",
+        "cross-entropy (nats)",
+    ),
     "training_loss": ("loss", "training", "Loss in training", "cross-entropy (nats)"),
 }
 

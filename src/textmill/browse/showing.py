@@ -11,13 +11,13 @@ from typing import Any
 from rich.console import Console
 
 from textmill.browse.entries import Entry
-from textmill.browse.terminal import facts_of, short, text
+from textmill.browse.terminal import facts_of, text
 from textmill.browse.views import view_table
 from textmill.labels import Labels
 from textmill.report.record import RunRecord
 from textmill.report.results import metrics_table
 from textmill.report.writing import cost_facts
-from textmill.runs import Run
+from textmill.runs import Run, short_path
 
 
 def show_run(entry: Entry, console: Console) -> None:
@@ -60,7 +60,7 @@ def _parts(entry: Entry) -> dict[str, Mapping[str, object]]:
     return {
         "Made from": _origin(entry),
         "Cost": cost_facts(RunRecord.of(entry.run)) if "data" in entry.manifest else {},
-        "Files": {name: short(path) for name, path in _files(entry.run)},
+        "Files": {name: short_path(path) for name, path in _files(entry.run)},
         "Tracked": dict(_trackers(entry)),
         "Next": dict(_next_steps(entry)),
     }
@@ -118,7 +118,7 @@ def _trackers(entry: Entry) -> Iterator[tuple[str, object]]:
         local = f"sqlite:///{folder.parent.parent / 'mlflow.db'}"
         yield "MLflow", entry.value("tracking.mlflow_uri") or local
     if entry.value("tracking.csv"):
-        yield "CSV", short(folder / "csv")
+        yield "CSV", short_path(folder / "csv")
 
 
 def _next_steps(entry: Entry) -> Iterator[tuple[str, object]]:
@@ -133,4 +133,4 @@ def _next_steps(entry: Entry) -> Iterator[tuple[str, object]]:
 
 
 def _quoted(path: Path) -> str:
-    return shlex.quote(short(path))
+    return shlex.quote(short_path(path))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from rich.console import Console
 
-from textmill.browse.terminal import Align, short, table_of, text
+from textmill.browse.terminal import Align, table_of, text
 from textmill.data.checks import shorten
 from textmill.errors import InputError
 from textmill.report.record import RunRecord
-from textmill.runs import Run
+from textmill.runs import Run, short_path
 
 _COLUMNS: dict[str, Align] = {
     "Split": "left",
@@ -45,7 +45,7 @@ def show_suspects(run: Run, most: int, console: Console) -> None:
     console.print(table_of(_COLUMNS, [_row(row) for row in shown.to_pylist()]))
     console.print()
     console.print(text(f"{shown.num_rows:,} of {suspects.num_rows:,} suspected labels."))
-    path = short(run.suspects)
+    path = short_path(run.suspects)
     console.print(
         text(f"Correct them in a copy of {path}, in the column corrected, and train with")
     )

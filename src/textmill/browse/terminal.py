@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Literal
 
 from rich.box import SIMPLE_HEAD
@@ -57,12 +56,6 @@ def facts_of(facts: Mapping[str, object]) -> Table:
     for name, value in facts.items():
         table.add_row(text(name), _cell(value))
     return table
-
-
-def short(path: Path) -> str:
-    """The path as one would type it here."""
-    here = Path.cwd()
-    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
 
 
 def _cell(value: object) -> Text:

@@ -42,6 +42,28 @@ MULTI_LABEL_METRICS = (
     "ece",
     "brier",
 )
+METRIC_TITLES = {
+    "loss": "Cross-entropy",
+    "accuracy": "Accuracy",
+    "subset_accuracy": "Subset accuracy",
+    "balanced_accuracy": "Balanced accuracy",
+    "precision_macro": "Macro-precision",
+    "precision_micro": "Micro-precision",
+    "precision_weighted": "Weighted precision",
+    "recall_macro": "Macro-recall",
+    "recall_micro": "Micro-recall",
+    "recall_weighted": "Weighted recall",
+    "f1_macro": "Macro-F1",
+    "f1_micro": "Micro-F1",
+    "f1_samples": "Samples-F1",
+    "f1_weighted": "Weighted F1",
+    "mcc": "Matthews correlation",
+    "hamming_loss": "Hamming loss",
+    "auroc_macro": "AUROC, macro",
+    "average_precision_macro": "Average precision, macro",
+    "ece": "Calibration error",
+    "brier": "Brier score",
+}
 PER_LABEL_METRICS = ("precision", "recall", "f1")
 LOWER_IS_BETTER = frozenset({"loss", "ece", "brier", "hamming_loss"})
 

@@ -10,8 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from textmill.labels import Labels
-from textmill.model.metric_names import LOWER_IS_BETTER, metric_names
-from textmill.report.metric_titles import METRIC_TITLES
+from textmill.model.metric_names import LOWER_IS_BETTER, METRIC_TITLES, metric_names
 from textmill.report.tables import Estimate, Kind, TableView, view_of
 
 _TILES = ("accuracy", "subset_accuracy", "f1_macro", "mcc", "f1_micro")

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.types as pt
 
 from textmill.data.columns import SLICE
-from textmill.report.metric_titles import METRIC_TITLES
+from textmill.model.metric_names import METRIC_TITLES
 
 Kind = Literal["text", "name", "names", "pieces", "number", "estimate", "flag"]
 
