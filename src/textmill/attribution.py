@@ -32,7 +32,7 @@ import torch
 
 from textmill.encoding import TokenPlace, encode, pad_batch, token_places
 from textmill.errors import InputError, did_you_mean
-from textmill.predictor import Predictor
+from textmill.predictor import Prediction, Predictor
 from textmill.safe_write import write_text
 from textmill.scoring import Scorer, Texts
 
@@ -57,6 +57,10 @@ TOKENS_AT_ONCE = 2048
 
 # As in "isn't", which many tokenizers take for three words.
 _APOSTROPHE = re.compile(r"\w['\N{RIGHT SINGLE QUOTATION MARK}]\w")
+
+# What explaining mistakes may cost: the tokens of all texts together, and the points on a line.
+MISTAKES_TOKENS = 2048
+MISTAKES_STEPS = FIRST_STEPS * GROWTH
 
 # How far the score of a text may be off when its tokens are given as embeddings.
 _SAME_SCORE = 0.01
@@ -223,23 +227,36 @@ def attribute(predictor: Predictor, texts: Texts, label: str | None = None) -> l
         InputError: There is no such label, something among the texts is not text, or the
             network's decisions can't be explained because it takes no embeddings.
     """
-    if label is not None and label not in predictor.labels.names:
-        raise InputError(
-            f"the classifier has no label {label!r}",
-            where=str(predictor.bundle.folder),
-            hint=did_you_mean(label, predictor.labels.names),
-        )
+    if label is not None:
+        check_label(predictor, label)
     _check_takes_embeddings(predictor)
     scored = predictor.predict(texts)
     return [
         _attribute(predictor, text, name, prediction.scores[name])
         for text, prediction in zip(cast("Sequence[Text]", texts), scored, strict=True)
-        for name in ([label] if label is not None else _told(prediction.label, prediction.scores))
+        for name in ([label] if label is not None else _told(prediction))
     ]
+
+
+def check_label(predictor: Predictor, label: str) -> None:
+    """Makes sure that a classifier has a label.
+
+    Raises:
+        InputError: It has none of this name.
+    """
+    if label not in predictor.labels.names:
+        raise InputError(
+            f"the classifier has no label {label!r}",
+            where=str(predictor.bundle.folder),
+            hint=did_you_mean(label, predictor.labels.names),
+        )
 
 
 def worst_attributions(predictor: Predictor, predictions: pa.Table, count: int) -> list[Mistake]:
     """Explains the wrong predictions with the highest losses, the worst first.
+
+    What it costs is bounded: where the texts are long, there are fewer, but always one if there is
+    a mistake; and an integral may stay less exact than elsewhere.
 
     Args:
         predictor: The classifier that made them.
@@ -249,10 +266,13 @@ def worst_attributions(predictor: Predictor, predictions: pa.Table, count: int) 
     Raises:
         InputError: The network takes no embeddings.
     """
+    _check_takes_embeddings(predictor)
     wrong = np.flatnonzero(~predictions["correct"].to_numpy())
     losses = predictions["loss"].to_numpy()[wrong]
     worst = wrong[np.argsort(-losses, kind="stable")][:count]
-    return [_mistake(predictor, row) for row in predictions.take(worst).to_pylist()]
+    tokens = predictions["tokens"].to_numpy()[worst].cumsum()
+    affordable = max(1, int((tokens <= MISTAKES_TOKENS).sum()))
+    return [_mistake(predictor, row) for row in predictions.take(worst[:affordable]).to_pylist()]
 
 
 def write_mistakes(path: Path, mistakes: Iterable[Mistake]) -> None:
@@ -339,17 +359,19 @@ class _Line:
         return logits[:, label] - torch.logsumexp(rest, dim=1)
 
 
-def _told(label: str | list[str], scores: Mapping[str, float]) -> list[str]:
+def _told(prediction: Prediction) -> list[str]:
     """The labels to explain."""
-    if isinstance(label, str):
-        return [label]
-    return label or [max(scores, key=lambda name: scores[name])]
+    if isinstance(prediction.label, str):
+        return [prediction.label]
+    return prediction.label or [max(prediction.scores, key=prediction.scores.__getitem__)]
 
 
 def _mistake(predictor: Predictor, row: Mapping[str, Any]) -> Mistake:
     texts = tuple(row[name] for name in ("text", "text_pair") if name in row)
-    text = texts if len(texts) == 2 else texts[0]
-    (attribution,) = attribute(predictor, cast("Texts", [text]), _most_wrong(row))
+    text: Text = texts if len(texts) == 2 else texts[0]
+    label = _most_wrong(row)
+    score = row[f"probability/{label}"]
+    attribution = _attribute(predictor, text, label, score, most_steps=MISTAKES_STEPS)
     return Mistake(row["place"], row["label"], row["prediction"], row["loss"], attribution)
 
 
@@ -369,7 +391,9 @@ def _check_takes_embeddings(predictor: Predictor) -> None:
 
 
 @torch.inference_mode(mode=False)
-def _attribute(predictor: Predictor, text: Text, label: str, score: float) -> Attribution:
+def _attribute(
+    predictor: Predictor, text: Text, label: str, score: float, *, most_steps: int = MOST_STEPS
+) -> Attribution:
     scorer, labels = predictor.scorer, predictor.labels
     try:
         line = _Line(scorer, text, labels.label2id[label], multi_label=labels.multi_label)
@@ -379,17 +403,17 @@ def _attribute(predictor: Predictor, text: Text, label: str, score: float) -> At
         raise _not_explained(predictor, f"the network takes no embeddings ({reason})") from error
     if not math.isclose(_probability(end), score, abs_tol=_SAME_SCORE):
         raise _not_explained(predictor, "the network scores embeddings otherwise than their text")
-    contributions, steps = _integrate(line, end - start)
+    contributions, steps = _integrate(line, end - start, most_steps)
     texts = text if isinstance(text, tuple) else (text,)
     words = _words(texts, line.places, contributions)
     return Attribution(texts, label, end, start, words, steps, line.cut)
 
 
-def _integrate(line: _Line, difference: float) -> tuple[Floats, int]:
+def _integrate(line: _Line, difference: float, most_steps: int) -> tuple[Floats, int]:
     """What each token adds, ``[seq]``, and the steps that it took."""
     steps = FIRST_STEPS
     slopes = line.slopes(_midpoints(steps))
-    while steps < MOST_STEPS and not _passes(difference - slopes.sum() / steps, difference):
+    while steps < most_steps and not _passes(difference - slopes.sum() / steps, difference):
         steps *= GROWTH
         slopes += line.slopes(np.delete(_midpoints(steps), np.s_[GROWTH // 2 :: GROWTH]))
     return slopes / steps, steps

@@ -41,6 +41,7 @@ VERBS = {
     "train": Verb("textmill.train", "train a classifier, judge it, and write the run", "train"),
     "evaluate": Verb("textmill.evaluate", "judge a bundle on any data set", "evaluate"),
     "predict": Verb("textmill.predict", "label texts with a bundle"),
+    "explain": Verb("textmill.explain", "show which words a label comes from"),
     "runs": Verb("textmill.browse.command", "list, show and compare the runs that there are"),
 }
 
