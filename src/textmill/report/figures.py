@@ -25,7 +25,7 @@ _NOTES = {
     "learning_rate": "Of each group of parameters.",
     "gradient_norm": "Peaks are batches that would have pulled the model far.",
     "speed": "Examples learned from in a second of training.",
-    "phases": "Means over the steps between two records.",
+    "phases": "Seconds spent since the record before.",
 }
 
 

@@ -105,7 +105,7 @@ def learning_charts(
             "examples per second",
             _moments(training, {"examples_per_second": ""}),
         ),
-        "phases": ("Where a step's time goes", "seconds per step", _moments(training, phases)),
+        "phases": ("Where the time goes", "seconds", _moments(training, phases)),
     }
     return {
         name: LineChart(title, "optimizer step", y_label, tuple(series))
