@@ -270,9 +270,10 @@ def worst_attributions(predictor: Predictor, predictions: pa.Table, count: int) 
     wrong = np.flatnonzero(~predictions["correct"].to_numpy())
     losses = predictions["loss"].to_numpy()[wrong]
     worst = wrong[np.argsort(-losses, kind="stable")][:count]
-    tokens = predictions["tokens"].to_numpy()[worst].cumsum()
+    rows = predictions.take(worst).to_pylist()
+    tokens = predictor.lengths(cast("Texts", [_text(row) for row in rows])).tokens.cumsum()
     affordable = max(1, int((tokens <= MISTAKES_TOKENS).sum()))
-    return [_mistake(predictor, row) for row in predictions.take(worst[:affordable]).to_pylist()]
+    return [_mistake(predictor, row) for row in rows[:affordable]]
 
 
 def write_mistakes(path: Path, mistakes: Iterable[Mistake]) -> None:
@@ -367,12 +368,14 @@ def _told(prediction: Prediction) -> list[str]:
 
 
 def _mistake(predictor: Predictor, row: Mapping[str, Any]) -> Mistake:
-    texts = tuple(row[name] for name in ("text", "text_pair") if name in row)
-    text: Text = texts if len(texts) == 2 else texts[0]
     label = _most_wrong(row)
     score = row[f"probability/{label}"]
-    attribution = _attribute(predictor, text, label, score, most_steps=MISTAKES_STEPS)
+    attribution = _attribute(predictor, _text(row), label, score, most_steps=MISTAKES_STEPS)
     return Mistake(row["place"], row["label"], row["prediction"], row["loss"], attribution)
+
+
+def _text(row: Mapping[str, Any]) -> Text:
+    return (row["text"], row["text_pair"]) if "text_pair" in row else row["text"]
 
 
 def _most_wrong(row: Mapping[str, Any]) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from textmill.attribution import Attribution, Word
+from textmill.attribution import Attribution, Mistake, Word
 from textmill.report.page import render
 from textmill.report.tables import TableView, view_of
 
@@ -97,6 +97,33 @@ class AttributionView:
         return TableView(columns.caption, columns.columns, columns.rows, len(words))
 
 
+@dataclass(frozen=True, slots=True)
+class MistakeView:
+    """A wrong prediction with its reasons, as it is shown.
+
+    Args:
+        truth: The label in the data, or the labels.
+        prediction: What was predicted.
+        loss: The prediction's loss, in nats.
+        view: Why.
+    """
+
+    truth: str
+    prediction: str
+    loss: float
+    view: AttributionView
+
+    @classmethod
+    def of(cls, mistake: Mistake) -> MistakeView:
+        """Puts names of labels together."""
+        return cls(
+            _names(mistake.truth),
+            _names(mistake.prediction),
+            mistake.loss,
+            AttributionView.of(mistake.attribution),
+        )
+
+
 def strongest(words: Sequence[Word]) -> list[Word]:
     """Words in the order of what they add or take away, the most first."""
     return sorted(words, key=lambda word: -abs(word.contribution))
@@ -119,6 +146,10 @@ def explanation_page(attributions: Sequence[Attribution], bundle: str) -> str:
         views=[AttributionView.of(attribution) for attribution in attributions],
         bundle=bundle,
     )
+
+
+def _names(labels: str | list[str]) -> str:
+    return labels if isinstance(labels, str) else ", ".join(labels) or "none"
 
 
 def _stretches(text: str, side: int, words: Sequence[Word]) -> list[Stretch]:

@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 import yaml
 
+from textmill.attribution import read_mistakes
 from textmill.data.checks import Problem
+from textmill.report.attributions import MistakeView
 from textmill.report.examples import followed_table, mistakes_table, table_of, tables_of
 from textmill.report.figures import figures_of
 from textmill.report.page import duration, number, render, size
@@ -123,12 +125,19 @@ def _examples(record: RunRecord) -> dict[str, Any]:
         "mistakes": {
             split: mistakes_table(split, table) for split, table in record.predictions.items()
         },
+        "explained": _explained(record.run),
         "slices": tables_of(record, "slices"),
         "instructive": tables_of(record, "instructive"),
         "samples": tables_of(record, "samples"),
         "followed": followed_table(record),
         "suspects": table_of(record, "suspects", "suspects", "Suspected label errors"),
     }
+
+
+def _explained(run: Run) -> list[MistakeView]:
+    if not run.attributions.exists():
+        return []
+    return [MistakeView.of(mistake) for mistake in read_mistakes(run.attributions)]
 
 
 def _data(record: RunRecord) -> dict[str, Any]:
