@@ -339,7 +339,7 @@ class _Line:
     def slopes(self, shares: Floats) -> Floats:
         """The score's slopes at these shares of the way, added up; of each token, ``[seq]``."""
         total = np.zeros(len(self.places))
-        at_once = max(1, TOKENS_AT_ONCE // len(self.places))
+        at_once = max(1, TOKENS_AT_ONCE // max(1, len(self.places)))
         for first in range(0, len(shares), at_once):
             points = self._points(shares[first : first + at_once]).requires_grad_()
             (gradients,) = torch.autograd.grad(self._log_odds(points).sum(), points)

@@ -30,6 +30,7 @@ from textmill.encoding import (
     model_positions,
     pad_batch,
     resolve_max_length,
+    token_places,
     tokenizer_fingerprint,
 )
 from textmill.errors import InputError
@@ -417,3 +418,31 @@ def test_the_fingerprint_is_the_same_in_another_process(tiny_encoder: Path) -> N
         for _ in range(2)
     ]
     assert found[0] == found[1]
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    kind=st.sampled_from(KINDS),
+    first=texts,
+    second=st.none() | texts,
+    max_length=st.integers(6, 40),
+    overflow=st.sampled_from(OVERFLOWS),
+)
+def test_each_token_has_the_place_that_it_comes_from(
+    kind: str, first: str, second: str | None, max_length: int, overflow: Overflow
+) -> None:
+    tokenizer, policy = TOKENIZERS[kind], LengthPolicy(max_length, overflow)
+    both = first if second is None else (first, second)
+    places = token_places(tokenizer, both, policy)
+    encoded = encode(tokenizer, [first], None if second is None else [second], policy)
+    (ids,) = encoded.input_ids
+    assert len(places) == len(ids)
+    for token_id, place in zip(ids, places, strict=True):
+        if place is not None:
+            written = (first, second or "")[place.side][place.start : place.end].strip()
+            piece = tokenizer.convert_ids_to_tokens(token_id).removeprefix("##").strip("Ġ")
+            if piece.isascii() and piece != "[UNK]":
+                assert written.lower() == piece.lower()
+    if kind not in ("gpt", "bare"):
+        special = len(tokenizer("a", "a")["input_ids"]) - 2 if second is not None else 2
+        assert sum(place is None for place in places) == special
