@@ -7,6 +7,7 @@ is imported when the verb is used.
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
@@ -62,7 +63,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if verb not in VERBS:
             raise InputError(f"there is no verb {verb!r}", hint=did_you_mean(verb, VERBS))
-        return _run(verb, rest)
+        status = _run(verb, rest)
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:
+        # Whoever read the answers has had enough; Python's own flush at the end must not fail.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except TextmillError as error:
         _trace(debug)
         return _complain(*error.problems, status=error.exit_status)

@@ -20,7 +20,6 @@ from textmill.text_input import (
     check_text_arguments,
     check_texts_given,
     given_texts,
-    reader_may_leave,
 )
 
 if TYPE_CHECKING:
@@ -42,8 +41,7 @@ def main(argv: Sequence[str]) -> int:
     check_text_arguments(options)
     if options.html is not None:
         _check_page(options.html)
-    with reader_may_leave():
-        _explain(options)
+    _explain(options)
     return 0
 
 

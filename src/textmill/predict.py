@@ -20,7 +20,6 @@ from textmill.text_input import (
     check_text_arguments,
     check_texts_given,
     given_texts,
-    reader_may_leave,
 )
 
 if TYPE_CHECKING:
@@ -47,11 +46,10 @@ def main(argv: Sequence[str]) -> int:
     """
     options = _parser().parse_intermixed_args(argv)
     _check(options)
-    with reader_may_leave():
-        if options.input is not None:
-            _predict_file(options)
-        else:
-            _predict_texts(options)
+    if options.input is not None:
+        _predict_file(options)
+    else:
+        _predict_texts(options)
     return 0
 
 

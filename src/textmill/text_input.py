@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import argparse
 import codecs
-import os
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from textmill.errors import InputError
@@ -89,16 +87,6 @@ def given_texts(options: argparse.Namespace, text_columns: Sequence[str]) -> Ite
         )
     else:
         raise InputError("the bundle classifies single texts", hint="leave --pair out")
-
-
-@contextmanager
-def reader_may_leave() -> Iterator[None]:
-    """Ends quietly when whoever read the answers has had enough."""
-    try:
-        yield
-    except BrokenPipeError:
-        # Python's own flush at the end must not fail.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _lines(stream: BinaryIO, encoding: str, *, pairs: bool) -> Iterator[Texts]:

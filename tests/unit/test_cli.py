@@ -260,3 +260,22 @@ def test_it_runs_as_a_module(command: list[str]) -> None:
     assert result.returncode == 2
     assert result.stderr == "textmill: error: there is no key 'sed': did you mean seed?\n"
     assert result.stdout == ""
+
+
+def test_a_reader_of_any_verbs_answers_may_leave() -> None:
+    script = (
+        "from textmill import cli\n"
+        "import textmill.describe as verb\n"
+        "verb.main = lambda argv: print('x' * 200_000) or 0\n"
+        "cli.VERBS['plain'] = cli.Verb('textmill.describe', 'says much')\n"
+        "raise SystemExit(cli.main(['plain']))\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout
+        assert process.stderr
+        process.stdout.read(10)
+        process.stdout.close()
+        assert process.wait(60) == 0
+        assert process.stderr.read() == b""
