@@ -59,7 +59,7 @@ TOKENS_AT_ONCE = 2048
 _APOSTROPHE = re.compile(r"\w['\N{RIGHT SINGLE QUOTATION MARK}]\w")
 
 # What explaining mistakes may cost: the tokens of all texts together, and the points on a line.
-MISTAKES_TOKENS = 2048
+MISTAKES_TOKENS = 1024
 MISTAKES_STEPS = FIRST_STEPS * GROWTH
 
 # How far the score of a text may be off when its tokens are given as embeddings.
