@@ -24,7 +24,7 @@ from textmill.judge import (
     compare,
     flat_metrics,
     judge,
-    write_predictions,
+    write_table,
 )
 from textmill.labels import Labels
 from textmill.runs import Run, create_run, write_json
@@ -192,7 +192,7 @@ def _write_results(
     run: Run, judged: Mapping[str, Judged], comparison: Comparison, final: str
 ) -> None:
     for split, one in judged.items():
-        write_predictions(run.predictions(split), with_lengths(one.predictions))
+        write_table(run.predictions(split), with_lengths(one.predictions))
     write_json(
         run.metrics,
         {
@@ -257,7 +257,7 @@ def _write_tables(
         _write_table(run, f"slices-{split}", slice_table(predictions, labels))
     validation = with_lengths(judged["validation"].predictions)
     for step in STEPS:
-        write_predictions(run.validation_predictions(step), validation)
+        write_table(run.validation_predictions(step), validation)
     followed = followed_table(dict.fromkeys(STEPS, validation), labels, size=4)
     _write_table(run, "followed", followed)
     suspects = suspect_table({"validation": validation}, labels)

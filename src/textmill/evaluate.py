@@ -21,7 +21,7 @@ from textmill.judge import (
     flat_metrics,
     judge,
     texts_of,
-    write_predictions,
+    write_table,
 )
 from textmill.labels import Labels
 from textmill.predictor import Predictor
@@ -56,8 +56,8 @@ def run(composed: Composed[EvaluateConfig]) -> None:
     comparison = compare(Contender("model", "the model", judged), [], seed=config.seed)
     slices = slice_table(judged.predictions, bundle.labels)
     if config.output is not None:
-        write_predictions(Path(config.output) / "predictions.parquet", judged.predictions)
-        write_predictions(Path(config.output) / "slices.parquet", slices)
+        write_table(Path(config.output) / "predictions.parquet", judged.predictions)
+        write_table(Path(config.output) / "slices.parquet", slices)
         write_json(Path(config.output) / "metrics.json", flat_metrics(config.split, comparison))
     _print(comparison, config)
     if config.data.slices:

@@ -212,14 +212,14 @@ def names_of(ids: Integers, labels: Labels) -> pa.Array:
     return pa.ListArray.from_arrays(pa.array(offsets), names.take(pa.array(np.nonzero(ids)[1])))
 
 
-def write_predictions(path: Path, predictions: pa.Table) -> None:
-    """Writes a table of predictions as Parquet, whole or not at all.
+def write_table(path: Path, table: pa.Table) -> None:
+    """Writes a table, of predictions above all, as Parquet, whole or not at all.
 
     Raises:
         MachineError: The disk is full, or the folder can't be written.
     """
     with replace_file(path) as temporary:
-        pq.write_table(predictions, temporary, compression="zstd")
+        pq.write_table(table, temporary, compression="zstd")
 
 
 @dataclass(frozen=True, slots=True)

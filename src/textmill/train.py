@@ -12,53 +12,38 @@ from pathlib import Path
 
 import lightning as L
 import numpy as np
-import pyarrow.parquet as pq
-from rich.console import Console
 from torch import nn
 
-from textmill.attribution import worst_attributions, write_mistakes
 from textmill.bundle import write_bundle
 from textmill.cache import cache_folder
 from textmill.configuration import Composed, read_config
 from textmill.data.examples import Examples
 from textmill.data.tokens import TokenizedSplit, tokenize_split
 from textmill.encoding import Lengths, Padding
-from textmill.environment import describe_environment, peak_memory
+from textmill.environment import describe_environment
 from textmill.errors import InputError, did_you_mean
 from textmill.fit import Budget, Fitted, Hardware, Saving, fit, process_rank
 from textmill.judge import (
-    Comparison,
-    Contender,
-    Judged,
-    compare,
-    compare_table,
-    flat_metrics,
-    judge,
     scored_table,
-    targets_of,
     texts_of,
-    write_predictions,
 )
 from textmill.labels import Labels
-from textmill.model.baselines import Baseline, train_baselines
 from textmill.model.checkpoints import StoppedError, resume_state
 from textmill.model.losses import ClassificationLoss, resolve_class_weights
 from textmill.model.metric_names import monitor_mode
 from textmill.model.network import Lora, add_lora, build_network, merge_lora
 from textmill.model.optimizers import Optimization
 from textmill.model_card import CardFacts, model_card
+from textmill.outcome import judge_run, show_run
 from textmill.predictor import Predictor
 from textmill.recipe import Encoder, encoder_of, examples_of, text_columns
-from textmill.report.writing import write_report
-from textmill.runs import Run, State, check_writable, create_run, find_run, short_path, write_json
+from textmill.runs import Run, State, check_writable, create_run, find_run
 from textmill.safe_write import write_text
 from textmill.schema import TrainConfig
 from textmill.trackers import check_trackers, trackers_of
 from textmill.tracking.mirror import Mirrors
 from textmill.tracking.recorder import Recorder, Recording
 from textmill.tracking.replay import replay, rewind
-from textmill.tracking.results import tell_results
-from textmill.tracking.tables import write_tables
 
 # Tells the processes that Lightning starts for further devices which run they belong to.
 RUN_VARIABLE = "TEXTMILL_RUN"
@@ -96,9 +81,9 @@ def run(composed: Composed[TrainConfig]) -> None:
                 card = _card(config, encoder, examples, share_cut)
                 _write_bundle(run, config, network, encoder, examples, card)
                 predictor = Predictor.from_bundle(run.bundle, device="auto")
-                results = _judge(run, config, examples, predictor, fitted)
+                results = judge_run(run, config, examples, predictor, fitted)
                 write_text(run.bundle / "README.md", model_card(card, results))
-                _show(run, config, encoder, examples, predictor, tracker)
+                show_run(run, config, encoder, examples, predictor, tracker)
 
 
 def _find_resumed(composed: Composed[TrainConfig]) -> Run | None:
@@ -393,105 +378,6 @@ def _card(config: TrainConfig, encoder: Encoder, examples: Examples, share_cut: 
         share_cut=share_cut,
         seed=config.seed,
     )
-
-
-def _judge(
-    run: Run, config: TrainConfig, examples: Examples, predictor: Predictor, fitted: Fitted
-) -> list[str]:
-    """Judges the bundle, once, beside the baselines; writes, prints and returns what comes out."""
-    splits = {name: split for name, split in examples.splits.items() if name != "train"}
-    judged = {
-        name: judge(predictor, split, examples.labels, lengths=predictor.lengths(texts_of(split)))
-        for name, split in splits.items()
-    }
-    for name, one in judged.items():
-        write_predictions(run.predictions(name), one.predictions)
-    final = "test" if "test" in judged else "validation"
-    model = Contender("model", "the model", judged[final], fitted.seconds)
-    baselines = [
-        Contender(one.name, one.title, judge(one, splits[final], examples.labels), *_effort(one))
-        for one in _baselines(config, examples)
-    ]
-    comparison = compare(model, baselines, seed=config.seed)
-    write_json(run.metrics, _metrics(judged["validation"], final, comparison, fitted))
-    results = [_headline(comparison, final), *(verdict.sentence for verdict in comparison.verdicts)]
-    run.update_manifest(judged=final, results=results)
-    Console().print(compare_table(comparison))
-    print("\n".join(results))
-    return results
-
-
-def _show(
-    run: Run,
-    config: TrainConfig,
-    encoder: Encoder,
-    examples: Examples,
-    predictor: Predictor,
-    tracker: Mirrors,
-) -> None:
-    """Writes tables and the report, tells the trackers, and says where everything is."""
-    tracking = config.tracking
-    tokenizer, policy = encoder.tokenizer, encoder.policy
-    write_tables(run, examples, tokenizer, policy, size=tracking.samples, seed=config.seed)
-    _explain(run, predictor, tracking.explained)
-    if tracking.report:
-        write_report(run)
-    tell_results(run, tracker, examples.labels)
-    print(f"\nrun      {short_path(run.folder)}")
-    if tracking.report:
-        print(f"report   {short_path(run.report)}")
-    print(f'predict  textmill predict {short_path(run.bundle)} "a text"')
-
-
-def _explain(run: Run, predictor: Predictor, count: int) -> None:
-    """Writes why the worst mistakes were made, if the network can tell."""
-    predictions = pq.read_table(run.predictions(run.read_manifest()["judged"]))
-    try:
-        write_mistakes(run.attributions, worst_attributions(predictor, predictions, count))
-    except InputError as error:
-        _tell(f"mistakes are not explained: {error}")
-
-
-def _baselines(config: TrainConfig, examples: Examples) -> list[Baseline]:
-    if not config.baselines.enabled:
-        return []
-    train, validation = examples.splits["train"], examples.splits["validation"]
-    return train_baselines(
-        texts_of(train),
-        targets_of(train, examples.labels),
-        texts_of(validation),
-        targets_of(validation, examples.labels),
-        examples.labels,
-        seed=config.seed,
-        max_examples=config.baselines.max_examples,
-        monitor=config.trainer.monitor,
-    )
-
-
-def _effort(baseline: Baseline) -> tuple[float, str]:
-    return baseline.seconds, baseline.note
-
-
-def _metrics(
-    validation: Judged, final: str, comparison: Comparison, fitted: Fitted
-) -> dict[str, float]:
-    """The content of ``metrics.json``."""
-    return {
-        **{f"validation/{name}": value for name, value in validation.metrics.items()},
-        **flat_metrics(final, comparison),
-        "train/steps": fitted.steps,
-        "train/best_step": fitted.best_step,
-        "train/seconds": fitted.seconds,
-        "train/examples_per_second": fitted.examples_per_second,
-        "train/peak_memory_bytes": peak_memory(),
-    }
-
-
-def _headline(comparison: Comparison, split: str) -> str:
-    shown = ("accuracy", "subset_accuracy", "f1_macro", "mcc")
-    metrics = comparison.contenders[0].judged.metrics
-    values = [f"{name} {metrics[name]:.4f}" for name in shown if name in metrics]
-    return f"On the {split} split: {', '.join(values)}."
 
 
 def _tell(line: str) -> None:

@@ -12,6 +12,7 @@ import pytest
 from sklearn import metrics as theirs
 
 from tests.real.command_line import textmill
+from textmill.attribution import read_mistakes
 
 pytestmark = [pytest.mark.real, pytest.mark.usefixtures("packaged_assets")]
 
@@ -134,6 +135,15 @@ def test_the_same_command_gives_the_same_weights(tmp_path: Path) -> None:
         textmill("train", "trainer.max_steps=5", *CHEAP, *SMALL_SPLITS, cwd=folder)
         weights.append((folder / "runs" / "latest" / "model" / "model.safetensors").read_bytes())
     assert weights[0] == weights[1]
+
+
+def test_the_worst_mistakes_are_explained(short_run: Path) -> None:
+    mistakes = read_mistakes(short_run / "tables" / "attributions.jsonl")
+    assert len(mistakes) == 10
+    for one in mistakes:
+        assert one.attribution.complete
+        assert one.attribution.label == one.prediction != one.truth
+    assert 'id="explained"' in (short_run / "report.html").read_text(encoding="utf-8")
 
 
 def test_cola_from_its_published_files(cola: Path, tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from textmill.judge import (
     judged_from,
     targets_of,
     texts_of,
-    write_predictions,
+    write_table,
 )
 from textmill.labels import Labels
 from textmill.model.baselines import train_baselines
@@ -208,7 +208,7 @@ class TestSavedPredictions:
     def test_of_one_label_a_text(self, tmp_path: Path) -> None:
         examples, oracle = animals(500)
         judged = judge(oracle, examples, LABELS)
-        write_predictions(tmp_path / "test.parquet", judged.predictions)
+        write_table(tmp_path / "test.parquet", judged.predictions)
         saved = pd.read_parquet(tmp_path / "test.parquet")
         ordered = sorted(LABELS.names)
         probabilities = saved[[f"probability/{name}" for name in ordered]].to_numpy()
@@ -237,7 +237,7 @@ class TestSavedPredictions:
     def test_of_several_labels_a_text(self, tmp_path: Path) -> None:
         examples, oracle = tagged(500)
         judged = judge(oracle, examples, TAGS)
-        write_predictions(tmp_path / "test.parquet", judged.predictions)
+        write_table(tmp_path / "test.parquet", judged.predictions)
         saved = pd.read_parquet(tmp_path / "test.parquet")
         truth, given = (
             np.array([[name in row for name in TAGS.names] for row in saved[column]]).astype(int)
@@ -260,9 +260,7 @@ class TestSavedPredictions:
 
     def test_they_read_as_plain_columns(self, tmp_path: Path) -> None:
         examples, oracle = animals(5)
-        write_predictions(
-            tmp_path / "new" / "t.parquet", judge(oracle, examples, LABELS).predictions
-        )
+        write_table(tmp_path / "new" / "t.parquet", judge(oracle, examples, LABELS).predictions)
         schema = pq.read_schema(tmp_path / "new" / "t.parquet")
         assert schema.field("label").type == pa.string()
         assert schema.field("probability/ant").type == pa.float32()
@@ -277,7 +275,7 @@ class TestSavedPredictions:
         monkeypatch.setattr(pq, "write_table", full)
         examples, oracle = animals(5)
         with pytest.raises(MachineError, match="disk is full"):
-            write_predictions(tmp_path / "t.parquet", judge(oracle, examples, LABELS).predictions)
+            write_table(tmp_path / "t.parquet", judge(oracle, examples, LABELS).predictions)
         assert list(tmp_path.iterdir()) == []
 
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from textmill.environment import peak_memory
-from textmill.judge import write_predictions
+from textmill.judge import write_table
 from textmill.labels import Labels
 from textmill.runs import Run
 from textmill.safe_write import machine_faults
@@ -161,7 +161,7 @@ class Recorder(L.Callback):
         if not trainer.is_global_zero:
             return
         predictions = self._predictions_of(*pl_module.judged)  # type: ignore[misc]
-        write_predictions(self._run.validation_predictions(trainer.global_step), predictions)
+        write_table(self._run.validation_predictions(trainer.global_step), predictions)
         metrics = {
             name.removeprefix("validation/"): float(value)
             for name, value in trainer.callback_metrics.items()

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from textmill.data.examples import Examples
 from textmill.encoding import LengthPolicy
-from textmill.judge import write_predictions
+from textmill.judge import write_table
 from textmill.runs import Run
 from textmill.tracking.replay import validations
 from textmill.tracking.samples import followed_table, instructive_table, sample_table
@@ -46,17 +46,19 @@ def write_tables(
     labels = examples.labels
     for split, rows in examples.splits.items():
         sample = sample_table(rows, tokenizer, policy, labels, size=size, seed=seed)
-        _write(run, f"samples-{split}", sample)
+        write_table(run.table(f"samples-{split}"), sample)
     for split in examples.splits:
         if split != "train":
             predictions = pq.read_table(run.predictions(split))
-            _write(run, f"instructive-{split}", instructive_table(predictions, labels, size=size))
-            _write(run, f"slices-{split}", slice_table(predictions, labels))
+            write_table(
+                run.table(f"instructive-{split}"), instructive_table(predictions, labels, size=size)
+            )
+            write_table(run.table(f"slices-{split}"), slice_table(predictions, labels))
     suspects = suspect_table(_out_of_sample(run, examples), labels)
-    _write(run, "suspects", suspects)
+    write_table(run.table("suspects"), suspects)
     write_suspects(run.suspects, suspects)
     course = {step: pq.read_table(path) for step, path in validations(run)}
-    _write(run, "followed", followed_table(course, labels, size=size))
+    write_table(run.table("followed"), followed_table(course, labels, size=size))
 
 
 def _out_of_sample(run: Run, examples: Examples) -> dict[str, pa.Table]:
@@ -65,7 +67,3 @@ def _out_of_sample(run: Run, examples: Examples) -> dict[str, pa.Table]:
     train = first_pass_predictions(examples.splits["train"], first_pass, examples.labels)
     others = [split for split in examples.splits if split != "train"]
     return {"train": train, **{split: pq.read_table(run.predictions(split)) for split in others}}
-
-
-def _write(run: Run, name: str, table: pa.Table) -> None:
-    write_predictions(run.table(name), table)
