@@ -260,7 +260,8 @@ def _names(folder: Path, runs_dir: Path) -> tuple[str, ...]:
 
 
 def _newest(runs_dir: Path) -> Path | None:
-    manifests = runs_dir.glob("*/*/manifest.json")
+    # The run that is linked to may lie in another folder.
+    manifests = [*runs_dir.glob("*/*/manifest.json"), *runs_dir.glob("latest/manifest.json")]
     newest = max(manifests, key=lambda path: path.stat().st_mtime, default=None)
     return newest.parent if newest else None
 

@@ -171,3 +171,10 @@ def test_json_is_standard_json(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
         write_json(tmp_path / "b.json", float("nan"))
     assert not (tmp_path / "b.json").exists()
+
+
+def test_latest_may_be_a_link_to_a_run_in_another_folder(tmp_path: Path) -> None:
+    run = create_run(tmp_path / "elsewhere", "a", {}, [])
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "latest").symlink_to(run.folder, target_is_directory=True)
+    assert find_run("latest", tmp_path / "runs").folder == run.folder
