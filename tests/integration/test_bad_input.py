@@ -937,7 +937,8 @@ def mounted(folder: Path, options: str) -> Iterator[None]:
     try:
         yield
     finally:
-        subprocess.run(["umount", str(folder)], check=True)
+        # Lazily: the process may still have a file of it mapped into memory.
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 def full_disk(name: str, arguments: list[str], size: str, *says: str) -> tuple[str, Case]:
