@@ -172,10 +172,7 @@ class Recorder(L.Callback):
         )
 
     def _record(self, trainer: L.Trainer) -> None:
-        totals = self._window.totals()
-        names = list(totals)
-        summed = trainer.strategy.reduce(torch.tensor(list(totals.values())), reduce_op="sum")
-        totals = dict(zip(names, torch.as_tensor(summed).tolist(), strict=True))
+        totals = _over_processes(trainer, self._window.totals())
         self._first_pass.flush()
         self._window.restart()
         if not trainer.is_global_zero:
@@ -209,6 +206,13 @@ class Recorder(L.Callback):
             "tokens_per_second": totals["tokens"] / training,
             **prefixed("seconds", seconds),
         }
+
+
+def _over_processes(trainer: L.Trainer, totals: Mapping[str, float]) -> dict[str, float]:
+    """The totals added up over the processes that train together."""
+    mine = torch.tensor(list(totals.values()), device=trainer.strategy.root_device)
+    summed = torch.as_tensor(trainer.strategy.reduce(mine, reduce_op="sum"))
+    return dict(zip(totals, summed.tolist(), strict=True))
 
 
 def _learning_rates(trainer: L.Trainer) -> dict[str, float]:
