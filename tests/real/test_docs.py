@@ -18,7 +18,10 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-QUESTIONS = ("data", "processing", "data-loaders", "model", "training", "inference", "explanations")
+QUESTIONS = (
+    *("data", "processing", "data-loaders", "model", "training", "inference"),
+    *("logging", "metrics", "plots", "samples", "explanations"),
+)
 
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\((?!https?:)([^)#]+)(?:#[^)]*)?\)")
