@@ -260,15 +260,20 @@ class Findings:
             raise InputError.all_of(errors)
 
 
-def shorten(text: str) -> str:
-    """The beginning of a text on one line, without characters that would steer a terminal."""
-    line = " ".join(text[: 4 * _EXAMPLE_LENGTH].split())
+def shorten(text: str, most: int = _EXAMPLE_LENGTH) -> str:
+    """The beginning of a text on one line, without characters that would steer a terminal.
+
+    Args:
+        text: The text.
+        most: The most characters that are kept.
+    """
+    line = " ".join(text[: 4 * most].split())
     printable = "".join(
         char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in line
     )
-    if len(printable) <= _EXAMPLE_LENGTH:
+    if len(printable) <= most:
         return printable
-    return printable[: _EXAMPLE_LENGTH - 1] + "\N{HORIZONTAL ELLIPSIS}"
+    return printable[: most - 1] + "\N{HORIZONTAL ELLIPSIS}"
 
 
 def _joined(details: list[str]) -> str:

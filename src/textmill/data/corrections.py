@@ -18,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from textmill.data.checks import shorten
 from textmill.data.label_rules import LabelReader, label_name
 from textmill.data.staging import StagedSplit
 from textmill.errors import InputError, did_you_mean
@@ -119,7 +120,7 @@ def cell(text: str) -> str:
     Characters that would steer a terminal are replaced. What a spreadsheet would take for a formula
     gets an apostrophe in front.
     """
-    return no_formula(_one_line(text))
+    return no_formula(shorten(text, _LONGEST_TEXT))
 
 
 def no_formula(text: str) -> str:
@@ -301,19 +302,9 @@ def _lines(count: int) -> str:
     return "1 line has" if count == 1 else f"{count:,} lines have"
 
 
-def _one_line(text: str) -> str:
-    line = " ".join(text[: 4 * _LONGEST_TEXT].split())
-    printable = "".join(
-        char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in line
-    )
-    if len(printable) <= _LONGEST_TEXT:
-        return printable
-    return printable[: _LONGEST_TEXT - 1] + "\N{HORIZONTAL ELLIPSIS}"
-
-
 def _comparable(text: str) -> str:
     """What stays of a text when it has been through a spreadsheet."""
-    return _one_line(text).lstrip("'")
+    return shorten(text, _LONGEST_TEXT).lstrip("'")
 
 
 def _is_number(text: str) -> bool:
