@@ -16,7 +16,10 @@ from textmill.attribution import read_mistakes
 
 pytestmark = [pytest.mark.real, pytest.mark.usefixtures("packaged_assets")]
 
-CHEAP = ("data.max_length=64", "baselines.enabled=false")
+CHEAP = (
+    *("data.max_length=64", "baselines.enabled=false"),
+    *("tracking=none", "tracking.report=false", "tracking.explained=0"),
+)
 SMALL_SPLITS = ("data.split.validation=0.02", "data.split.test=0.02")
 ODD_TEXTS = ("", " ", "!", "naïve café — 映画 🎬", "a long one " * 400)
 
