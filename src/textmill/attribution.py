@@ -188,7 +188,7 @@ class Mistake:
         attribution: Why; of several labels, of the one that is most wrong.
     """
 
-    place: int
+    place: str
     truth: str | list[str]
     prediction: str | list[str]
     loss: float

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, cast
 
 import pyarrow.parquet
 
+from textmill.data.columns import column_name
 from textmill.data.rows import Row, UnreadableRow
 from textmill.data.sources.files import FileFormat, FilesSource
 from textmill.errors import InputError, did_you_mean
@@ -127,7 +128,7 @@ def find_text_columns(
             where=", ".join(asked),
             hint=f"give --text-column {len(expected)} time(s)",
         )
-    found = [_column(name, present) for name in asked]
+    found = [column_name(name, present) for name in asked]
     missing = [name for name, column in zip(asked, found, strict=True) if column is None]
     if missing:
         raise InputError.all_of([_no_column(name, present, task) for name in missing])
@@ -228,15 +229,6 @@ def _check_output(task: FileTask) -> None:
             where=str(part),
             hint="go on with --resume, or start anew with --force",
         )
-
-
-def _column(name: str, present: Sequence[str]) -> str | None:
-    """The column of that name, or else of that number, from 0."""
-    if name in present:
-        return name
-    if name.isascii() and name.isdigit() and int(name) < len(present):
-        return present[int(name)]
-    return None
 
 
 def _no_column(name: str, present: Sequence[str], task: FileTask) -> InputError:

@@ -87,7 +87,7 @@ class Scorer:
             InputError: Something among the texts is not text.
         """
         logits = torch.from_numpy(self.logits(texts, batch_size=batch_size))
-        scores = torch.sigmoid(logits) if self._multi_label else torch.softmax(logits, dim=-1)
+        scores = to_probabilities(logits, multi_label=self._multi_label)
         return np.asarray(scores.numpy(), dtype=np.float32)
 
     def lengths(self, texts: Texts) -> Lengths:
@@ -123,6 +123,11 @@ class Scorer:
         )
         output = self.model(**{name: ids.to(self.device) for name, ids in inputs.items()})
         return np.asarray(output.logits.float().cpu().numpy(), dtype=np.float32)
+
+
+def to_probabilities(logits: torch.Tensor, *, multi_label: bool) -> torch.Tensor:
+    """The labels' probabilities of logits ``[texts, labels]``; see `Scorer.probabilities`."""
+    return torch.sigmoid(logits) if multi_label else torch.softmax(logits, dim=-1)
 
 
 def resolve_device(name: str) -> torch.device:

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from scipy.spatial import cKDTree
 from sklearn.metrics import precision_recall_curve, roc_curve
 
+from textmill.model.ranking import Ranking
 from textmill.tracking.curves import (
     MOST_POINTS,
-    Ranking,
     averaged_precision_recall,
     averaged_roc,
     thinned,

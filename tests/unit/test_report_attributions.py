@@ -17,13 +17,18 @@ from textmill.report.attribution_text import print_attribution
 from textmill.report.attributions import (
     MOST_UNSEEN,
     AttributionView,
-    attribution_html,
     explanation_page,
 )
+from textmill.report.page import render
 from textmill.report.writing import write_report
 
 FINE = "a fine,  dull film"
 HOSTILE = '<script>alert(1)</script> "><img src=x onerror=alert(1)> [red]&amp;\x1b[31m\u202e'
+
+
+def attribution_html(attribution: Attribution) -> str:
+    """The fragment that pages include."""
+    return render("attribution.html.j2", view=AttributionView.of(attribution))
 
 
 def explained(

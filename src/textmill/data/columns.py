@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from textmill.data.rows import Source
@@ -82,15 +82,15 @@ def _missing_columns(
 ) -> Iterator[InputError]:
     shown = ", ".join(present[:_SHOWN]) + (", ..." if len(present) > _SHOWN else "")
     for wanted, step in _asked_for(columns):
-        if _name(wanted, present) is None:
+        if column_name(wanted, present) is None:
             yield InputError(
                 f"there is no column {wanted} (the columns are {shown})",
                 where=source.describe(),
                 hint=f"{step} ({did_you_mean(wanted, present[:_SHOWN])})",
             )
-    texts = {_name(text, present) for text in columns.text} - {None}
+    texts = {column_name(text, present) for text in columns.text} - {None}
     for wanted in columns.slices:
-        if _name(wanted, present) in texts:
+        if column_name(wanted, present) in texts:
             yield InputError(
                 f"the column {wanted} has the texts, and hardly two examples have the same one",
                 where=source.describe(),
@@ -112,7 +112,7 @@ def _asked_for(columns: Columns) -> Iterator[tuple[str, str]]:
 
 def _found(present: tuple[str, ...], columns: Columns) -> FoundColumns:
     def name(wanted: str | None) -> str | None:
-        return None if wanted is None else _name(wanted, present)
+        return None if wanted is None else column_name(wanted, present)
 
     return FoundColumns(
         text=tuple(str(name(text)) for text in columns.text),
@@ -122,7 +122,7 @@ def _found(present: tuple[str, ...], columns: Columns) -> FoundColumns:
     )
 
 
-def _name(wanted: str, present: tuple[str, ...]) -> str | None:
+def column_name(wanted: str, present: Sequence[str]) -> str | None:
     """The column of that name, else the one of that number, counted from 0."""
     if wanted in present:
         return wanted

@@ -27,6 +27,8 @@ from torchmetrics.utilities import dim_zero_cat
 from textmill.errors import TextmillError
 from textmill.labels import Labels
 from textmill.model.metric_names import metric_names, monitor_mode
+from textmill.model.ranking import Ranking
+from textmill.scoring import to_probabilities
 
 __all__ = [
     "SplitMetrics",
@@ -90,13 +92,9 @@ class SplitMetrics(Metric):
             dim_zero_cat(state).cpu() for state in (self.index, self.logits, self.targets)
         )
         order = torch.argsort(index)
-        activate = torch.sigmoid if self.labels.multi_label else _softmax
-        self.judged = targets[order].numpy(), activate(logits[order]).numpy()
+        probabilities = to_probabilities(logits[order], multi_label=self.labels.multi_label)
+        self.judged = targets[order].numpy(), probabilities.numpy()
         return classification_metrics(*self.judged, self.labels)
-
-
-def _softmax(logits: Tensor) -> Tensor:
-    return torch.softmax(logits, dim=-1)
 
 
 def classification_metrics(
@@ -312,14 +310,10 @@ def _ranking_metrics(members: npt.NDArray[np.bool_], probabilities: Floats) -> d
 
 def _curve_areas(scores: Floats, outcomes: npt.NDArray[np.bool_]) -> tuple[float, float]:
     """The area under the ROC curve, and the average precision, of one label."""
-    order = np.argsort(-scores)
-    ranked = scores[order]
-    # Examples of the same score can't be told apart, so a curve has one point for all of them.
-    ends = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True))
-    hits = np.cumsum(outcomes[order])[ends]
-    false_alarms = ends + 1 - hits
+    ranking = Ranking.of(scores, outcomes)
+    hits, false_alarms = ranking.hits, ranking.false_alarms
     area = np.trapezoid(np.append(0, hits), np.append(0, false_alarms))
-    precision = hits / (ends + 1)
+    precision = hits / (hits + false_alarms)
     return (
         float(area / (hits[-1] * false_alarms[-1])),
         float(np.diff(hits, prepend=0) @ precision / hits[-1]),

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from markupsafe import Markup
-
 from textmill.attribution import Attribution, Mistake, Word
 from textmill.report.page import render
 from textmill.report.tables import TableView, view_of
@@ -127,11 +125,6 @@ class MistakeView:
 def strongest(words: Sequence[Word]) -> list[Word]:
     """Words in the order of what they add or take away, the most first."""
     return sorted(words, key=lambda word: -abs(word.contribution))
-
-
-def attribution_html(attribution: Attribution) -> Markup:
-    """A fragment for a page that has the style of `textmill.report.page`."""
-    return Markup(render("attribution.html.j2", view=AttributionView.of(attribution)))  # noqa: S704 - escaped
 
 
 def explanation_page(attributions: Sequence[Attribution], bundle: str) -> str:

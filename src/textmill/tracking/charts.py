@@ -12,13 +12,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from textmill.labels import Labels
-from textmill.tracking.curves import (
-    Curve,
-    Ranking,
-    averaged_precision_recall,
-    averaged_roc,
-    thinned,
-)
+from textmill.model.ranking import Curve, Ranking
+from textmill.tracking.curves import averaged_precision_recall, averaged_roc, thinned
 from textmill.tracking.prediction_columns import (
     Members,
     label_members,

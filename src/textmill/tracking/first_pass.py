@@ -15,6 +15,7 @@ from torch import Tensor
 
 from textmill.labels import Labels
 from textmill.safe_write import machine_faults, replace_file
+from textmill.scoring import to_probabilities
 
 
 class FirstPass:
@@ -29,7 +30,7 @@ class FirstPass:
     def __init__(self, path: Path, examples: int, labels: Labels) -> None:
         self._path = path
         self._shape = (examples, len(labels))
-        self._activate = torch.sigmoid if labels.multi_label else _softmax
+        self._multi_label = labels.multi_label
         self._outstanding: list[tuple[Tensor, Tensor]] = []
 
     def make(self) -> None:
@@ -62,9 +63,6 @@ class FirstPass:
             written = np.load(self._path, mmap_mode="r+")
             rows = index.numpy()
             new = np.isnan(written[rows, 0])
-            written[rows[new]] = self._activate(logits.float()).numpy()[new]
+            probabilities = to_probabilities(logits.float(), multi_label=self._multi_label)
+            written[rows[new]] = probabilities.numpy()[new]
             written.flush()
-
-
-def _softmax(logits: Tensor) -> Tensor:
-    return torch.softmax(logits, dim=-1)

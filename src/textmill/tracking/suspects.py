@@ -13,6 +13,7 @@ import csv
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from datasets import Dataset
 from scipy.optimize import minimize_scalar
+from scipy.special import expit, softmax
 
 from textmill.data.corrections import NO_LABEL, SEPARATOR, cell
 from textmill.judge import names_of, prediction_table, targets_of
@@ -193,7 +195,7 @@ def _calibrated(probabilities: npt.NDArray[np.float32], given: Members, labels: 
     margin = np.finfo(np.float32).eps
     clipped = probabilities.astype(np.float64).clip(margin, 1 - margin)
     logits = np.log(clipped) - np.log1p(-clipped) if labels.multi_label else np.log(clipped)
-    at = _sigmoid if labels.multi_label else _softmax
+    at = expit if labels.multi_label else partial(softmax, axis=1)
     every = -(-len(given) // _CALIBRATED_ON)
     some, truths = logits[::every], given[::every]
 
@@ -203,13 +205,5 @@ def _calibrated(probabilities: npt.NDArray[np.float32], given: Members, labels: 
         return float(misses.mean() if labels.multi_label else misses[truths].mean())
 
     bounds = (np.log(_COOLEST), np.log(_HOTTEST))
-    return at(logits / np.exp(minimize_scalar(loss, bounds=bounds, method="bounded").x))
-
-
-def _softmax(logits: Doubles) -> Doubles:
-    exponents = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return np.asarray(exponents / exponents.sum(axis=1, keepdims=True))
-
-
-def _sigmoid(logits: Doubles) -> Doubles:
-    return np.asarray(1 / (1 + np.exp(-logits)))
+    temperature = np.exp(minimize_scalar(loss, bounds=bounds, method="bounded").x)
+    return np.asarray(at(logits / temperature))

@@ -47,23 +47,23 @@ def write_tables(
     for split, rows in examples.splits.items():
         sample = sample_table(rows, tokenizer, policy, labels, size=size, seed=seed)
         write_table(run.table(f"samples-{split}"), sample)
-    for split in examples.splits:
-        if split != "train":
-            predictions = pq.read_table(run.predictions(split))
-            write_table(
-                run.table(f"instructive-{split}"), instructive_table(predictions, labels, size=size)
-            )
-            write_table(run.table(f"slices-{split}"), slice_table(predictions, labels))
-    suspects = suspect_table(_out_of_sample(run, examples), labels)
+    judged = {
+        split: pq.read_table(run.predictions(split))
+        for split in examples.splits
+        if split != "train"
+    }
+    for split, predictions in judged.items():
+        instructive = instructive_table(predictions, labels, size=size)
+        write_table(run.table(f"instructive-{split}"), instructive)
+        write_table(run.table(f"slices-{split}"), slice_table(predictions, labels))
+    suspects = suspect_table({"train": _first_pass(run, examples), **judged}, labels)
     write_table(run.table("suspects"), suspects)
     write_suspects(run.suspects, suspects)
     course = {step: pq.read_table(path) for step, path in validations(run)}
     write_table(run.table("followed"), followed_table(course, labels, size=size))
 
 
-def _out_of_sample(run: Run, examples: Examples) -> dict[str, pa.Table]:
-    """For each split the predictions of a model that had not learned from the examples."""
+def _first_pass(run: Run, examples: Examples) -> pa.Table:
+    """The predictions on the training split of a model that had not learned from it yet."""
     first_pass = np.load(run.first_pass, mmap_mode="r")
-    train = first_pass_predictions(examples.splits["train"], first_pass, examples.labels)
-    others = [split for split in examples.splits if split != "train"]
-    return {"train": train, **{split: pq.read_table(run.predictions(split)) for split in others}}
+    return first_pass_predictions(examples.splits["train"], first_pass, examples.labels)
