@@ -36,7 +36,13 @@ from textmill.tracking.tables import write_tables
 
 
 def judge_run(
-    run: Run, config: TrainConfig, examples: Examples, predictor: Predictor, fitted: Fitted
+    run: Run,
+    config: TrainConfig,
+    examples: Examples,
+    predictor: Predictor,
+    fitted: Fitted,
+    *,
+    told: bool = True,
 ) -> list[str]:
     """Judges the bundle, once, beside the baselines; writes and prints what comes out.
 
@@ -46,6 +52,7 @@ def judge_run(
         examples: The data.
         predictor: The bundle, opened.
         fitted: How the training went.
+        told: Whether the results are printed.
 
     Returns:
         The verdict, in sentences.
@@ -67,8 +74,9 @@ def judge_run(
     write_json(run.metrics, _metrics(judged["validation"], final, comparison, fitted))
     results = [_headline(comparison, final), *(verdict.sentence for verdict in comparison.verdicts)]
     run.update_manifest(judged=final, results=results)
-    Console().print(compare_table(comparison))
-    print("\n".join(results))
+    if told:
+        Console().print(compare_table(comparison))
+        print("\n".join(results))
     return results
 
 
@@ -79,6 +87,8 @@ def show_run(
     examples: Examples,
     predictor: Predictor,
     tracker: Mirrors,
+    *,
+    told: bool = True,
 ) -> None:
     """Writes tables and the report, tells the trackers, and says where everything is.
 
@@ -89,6 +99,7 @@ def show_run(
         examples: The data.
         predictor: The bundle, opened.
         tracker: The trackers.
+        told: Whether it is printed where everything is.
     """
     tracking = config.tracking
     tokenizer, policy = encoder.tokenizer, encoder.policy
@@ -97,8 +108,13 @@ def show_run(
     if tracking.report:
         write_report(run)
     tell_results(run, tracker, examples.labels)
+    if told:
+        _tell_places(run, report=tracking.report)
+
+
+def _tell_places(run: Run, *, report: bool) -> None:
     print(f"\nrun      {short_path(run.folder)}")
-    if tracking.report:
+    if report:
         print(f"report   {short_path(run.report)}")
     print(f'predict  textmill predict {short_path(run.bundle)} "a text"')
 

@@ -8,7 +8,7 @@ import re
 import secrets
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,7 +19,7 @@ import yaml
 from textmill.errors import InputError, MachineError
 from textmill.safe_write import write_text
 
-State = Literal["running", "finished", "failed", "interrupted"]
+State = Literal["running", "finished", "failed", "interrupted", "pruned"]
 
 _MOST_SHOWN = 5
 
@@ -128,22 +128,38 @@ class Run:
 
 
 def create_run(
-    runs_dir: Path, name: str, resolved_config: Mapping[str, Any], overrides: Sequence[str]
+    runs_dir: Path,
+    name: str,
+    resolved_config: Mapping[str, Any],
+    overrides: Sequence[str],
+    *,
+    facts: Mapping[str, object] | None = None,
+    made: Callable[[Run], None] | None = None,
 ) -> Run:
     """Makes the folder ``<runs_dir>/<date>/<time>-<name>`` with its configuration and manifest.
+
+    Args:
+        runs_dir: The folder of all runs.
+        name: The run's name.
+        resolved_config: Its configuration, resolved.
+        overrides: The overrides as they were given.
+        facts: Further entries of the manifest.
+        made: Called with the run when it has its folder, before that has a file in it.
 
     Raises:
         MachineError: The folder can't be written.
     """
     run = Run(_new_folder(runs_dir, name))
     try:
+        if made is not None:
+            made(run)
         write_text(
             run.config,
             yaml.safe_dump(dict(resolved_config), sort_keys=False, allow_unicode=True),
         )
         write_text(run.folder / ".hydra" / "overrides.yaml", yaml.safe_dump(list(overrides)))
         started = {"name": name, "identity": secrets.token_hex(4), "state": "running"}
-        write_json(run.manifest, {**started, "started": _now()})
+        write_json(run.manifest, {**started, "started": _now(), **(facts or {})})
     except BaseException:
         shutil.rmtree(run.folder, ignore_errors=True)
         raise

@@ -27,6 +27,10 @@ class StoppedError(TextmillError):
         self.exit_status = 128 + signal_number
 
 
+class PrunedError(TextmillError):
+    """A search has ended the run before its time, because others do better."""
+
+
 class StopRequest:
     """Notes a Ctrl-C or SIGTERM, so that training stops behind a whole batch.
 

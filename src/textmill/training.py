@@ -1,0 +1,438 @@
+"""One run from its configuration: trained, judged, and written into its folder."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import lightning as L
+import numpy as np
+from torch import nn
+
+from textmill.bundle import write_bundle
+from textmill.cache import cache_folder
+from textmill.configuration import Composed, read_config
+from textmill.data.examples import Examples
+from textmill.data.tokens import TokenizedSplit, tokenize_split
+from textmill.encoding import Lengths, Padding
+from textmill.environment import describe_environment
+from textmill.errors import InputError, did_you_mean
+from textmill.fit import Budget, Fitted, Hardware, Saving, fit, process_rank
+from textmill.judge import (
+    scored_table,
+    texts_of,
+)
+from textmill.labels import Labels
+from textmill.model.checkpoints import PrunedError, StoppedError, resume_state
+from textmill.model.losses import ClassificationLoss, resolve_class_weights
+from textmill.model.metric_names import monitor_mode
+from textmill.model.network import Lora, add_lora, build_network, merge_lora
+from textmill.model.optimizers import Optimization
+from textmill.model_card import CardFacts, model_card
+from textmill.outcome import judge_run, show_run
+from textmill.predictor import Predictor
+from textmill.recipe import Encoder, encoder_of, examples_of, text_columns
+from textmill.runs import Run, State, check_writable, create_run
+from textmill.safe_write import write_text
+from textmill.schema import TrainConfig
+from textmill.trackers import check_trackers, trackers_of
+from textmill.tracking.mirror import Mirrors
+from textmill.tracking.recorder import Recorder, Recording
+from textmill.tracking.replay import replay, rewind
+
+GOLDEN_TEXTS = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What is said of a run beside its configuration.
+
+    Args:
+        facts: Entries of the manifest, such as the multirun or the search that it belongs to.
+        begun: Called with the run when it has its folder, before that has a file in it.
+        observers: Callbacks that watch the training, and may end it by an exception.
+        told: Whether the results are printed.
+    """
+
+    facts: Mapping[str, object] = field(default_factory=dict)
+    begun: Callable[[Run], None] | None = None
+    observers: Sequence[L.Callback] = ()
+    told: bool = True
+
+
+def train(composed: Composed[TrainConfig], settings: Settings = Settings()) -> Run:
+    """Trains a new run as configured, judges it, and writes everything into its folder.
+
+    Args:
+        composed: The configuration.
+        settings: What is said of the run beside it.
+
+    Returns:
+        The run, finished.
+
+    Raises:
+        InputError: The configuration, the data or the model can't be used.
+        MachineError: Something can't be fetched or written.
+        StoppedError: The run was asked to stop; it can be resumed.
+    """
+    prepared = _prepare(composed.config)
+    return _train(_begin(composed, settings), prepared, settings, resumed=False)
+
+
+def resume(run: Run, settings: Settings = Settings()) -> Run:
+    """Goes on with a stopped run, by the configuration in its folder.
+
+    Args:
+        run: The run.
+        settings: As for `train`; its facts are not written again.
+
+    Returns:
+        The run, finished.
+
+    Raises:
+        InputError: The data have changed since it began, or can't be used any more.
+        MachineError: As `train`.
+        StoppedError: As `train`.
+    """
+    prepared = _prepare(read_config(run.config, TrainConfig))
+    _continue(run, prepared.examples)
+    return _train(run, prepared, settings, resumed=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """All that a training needs, checked and loaded."""
+
+    config: TrainConfig
+    examples: Examples
+    encoder: Encoder
+    network: nn.Module
+    loss: ClassificationLoss
+
+
+def _prepare(config: TrainConfig) -> _Prepared:
+    _hardware(config).check()
+    check_writable(Path(config.runs_dir))
+    check_trackers(config.tracking)
+    examples = examples_of(config.data, config.seed)
+    _check_monitor(config.trainer.monitor, examples.labels)
+    encoder = encoder_of(config.model, config.data)
+    L.seed_everything(config.seed, workers=True, verbose=False)
+    network = _network(config, encoder, examples.labels)
+    return _Prepared(config, examples, encoder, network, _loss(config, examples))
+
+
+def _train(run: Run, prepared: _Prepared, settings: Settings, *, resumed: bool) -> Run:
+    config, examples, encoder = prepared.config, prepared.examples, prepared.encoder
+    with _recorded(run):
+        tokens = _tokenize(encoder, examples)
+        share_cut = tokens["train"].share_cut
+        if process_rank() == 0:
+            _describe(run, config, examples, share_cut)
+        with _tracked(run, config, examples.labels, resumed=resumed) as tracker:
+            recorder = _recorder(config, run, examples, tokens, tracker)
+            with _joinable(run):
+                fitted = _fit(run, prepared, tokens, [recorder, *settings.observers])
+            if process_rank() == 0:
+                card = _card(config, encoder, examples, share_cut)
+                _write_bundle(run, config, prepared.network, encoder, examples, card)
+                predictor = Predictor.from_bundle(run.bundle, device="auto")
+                results = judge_run(run, config, examples, predictor, fitted, told=settings.told)
+                write_text(run.bundle / "README.md", model_card(card, results))
+                show_run(run, config, encoder, examples, predictor, tracker, told=settings.told)
+    return run
+
+
+def _continue(run: Run, examples: Examples) -> None:
+    """Makes the stopped run a running one, if its data are still the same.
+
+    Raises:
+        InputError: They are not.
+    """
+    recorded = run.read_manifest().get("data", {}).get("fingerprints", examples.fingerprints)
+    if recorded != examples.fingerprints:
+        raise InputError(
+            "the data have changed since the run began",
+            where=str(run.folder),
+            hint="start a new run, or bring the old data back",
+        )
+    if process_rank() == 0:
+        run.update_manifest(state="running")
+
+
+def _begin(composed: Composed[TrainConfig], settings: Settings) -> Run:
+    config = composed.config
+    return create_run(
+        Path(config.runs_dir),
+        config.name,
+        composed.resolved,
+        composed.overrides,
+        facts=settings.facts,
+        made=settings.begun,
+    )
+
+
+@contextmanager
+def _recorded(run: Run) -> Iterator[None]:
+    """Writes into the manifest how the run ends, whatever ends it."""
+    if process_rank() > 0:
+        yield
+        return
+    try:
+        yield
+    except BaseException as error:
+        run.close(_state_after(error))
+        raise
+    run.close("finished")
+
+
+@contextmanager
+def _tracked(run: Run, config: TrainConfig, labels: Labels, *, resumed: bool) -> Iterator[Mirrors]:
+    """The trackers; they are told what a resumed run has recorded, and how the run ends."""
+    if process_rank() > 0:
+        yield Mirrors([], timeout=0)
+        return
+    if resumed:
+        rewind(run, _step_of(run.last_checkpoint, config.trainer.accumulate))
+    tracker = trackers_of(config.tracking, run, resumed=resumed)
+    if resumed:
+        replay(run, tracker, labels)
+    try:
+        yield tracker
+    except BaseException as error:
+        tracker.finish(_state_after(error))
+        raise
+    tracker.finish("finished")
+
+
+@contextmanager
+def _joinable(run: Run) -> Iterator[None]:
+    """Has the processes that Lightning starts for further devices join the run, by resuming it.
+
+    It starts them with the command line, which may ask for many runs.
+    """
+    command_line = list(sys.argv)
+    sys.argv = [command_line[0], "train", f"resume={json.dumps(str(run.folder))}"]
+    try:
+        yield
+    finally:
+        sys.argv = command_line
+
+
+def _state_after(error: BaseException) -> State:
+    """How a run ended that an exception ended."""
+    if isinstance(error, PrunedError):
+        return "pruned"
+    return "interrupted" if isinstance(error, StoppedError | KeyboardInterrupt) else "failed"
+
+
+def _step_of(checkpoint: Path, accumulate: int) -> int:
+    """The optimizer steps that were made when a checkpoint was written; 0 where there is none."""
+    return resume_state(checkpoint)["batches_done"] // accumulate if checkpoint.exists() else 0
+
+
+def _tokenize(encoder: Encoder, examples: Examples) -> dict[str, TokenizedSplit]:
+    return {
+        split: tokenize_split(
+            examples.splits[split],
+            encoder.tokenizer,
+            encoder.policy,
+            fingerprint=examples.fingerprints[split],
+            cache=cache_folder(),
+        )
+        for split in ("train", "validation")
+    }
+
+
+def _describe(run: Run, config: TrainConfig, examples: Examples, share_cut: float) -> None:
+    """Records what the run is made from, and tells it in a few lines."""
+    run.update_manifest(
+        command=shlex.join(sys.argv),
+        seed=config.seed,
+        data=examples.as_record(),
+        share_cut=share_cut,
+        **describe_environment(),
+    )
+    counts = ", ".join(f"{len(split):,} {name}" for name, split in examples.splits.items())
+    _tell(f"run {run.folder}")
+    _tell(f"data {config.data.name}: {counts}; labels {', '.join(examples.labels.names)}")
+    for problem in examples.problems:
+        _tell(f"data {config.data.name}: {problem.sentence}")
+    if examples.corrections:
+        relabelled, left_out = examples.corrections["relabelled"], examples.corrections["left_out"]
+        _tell(f"corrections: {relabelled:,} labels changed, {left_out:,} rows left out")
+    if share_cut:
+        cut = round(share_cut * len(examples.splits["train"]))
+        _tell(f"{cut:,} training texts ({share_cut:.1%}) are longer than data.max_length")
+    precision = _hardware(config).resolved_precision
+    _tell(f"model {config.model.name}, precision {precision}, {config.trainer.devices} device(s)")
+
+
+def _check_monitor(monitor: str, labels: Labels) -> None:
+    """Makes sure that there will be such a metric.
+
+    Raises:
+        InputError: There won't.
+    """
+    monitor_mode(monitor, multi_label=labels.multi_label)
+    _, _, label = monitor.partition("/")
+    if label and label not in labels.names:
+        raise InputError(
+            f"there is no label {label!r}",
+            where=f"trainer.monitor={monitor}",
+            hint=did_you_mean(label, labels.names),
+        )
+
+
+def _network(config: TrainConfig, encoder: Encoder, labels: Labels) -> nn.Module:
+    model = config.model
+    network = build_network(
+        encoder.pretrained,
+        labels,
+        dropout=model.dropout,
+        attention_dropout=model.attention_dropout,
+        freeze=model.freeze,
+    )
+    if not model.lora.rank:
+        return network
+    lora = model.lora
+    targets = None if lora.targets is None else tuple(lora.targets)
+    return add_lora(network, Lora(lora.rank, lora.alpha, lora.dropout, targets))
+
+
+def _loss(config: TrainConfig, examples: Examples) -> ClassificationLoss:
+    labels, train = examples.labels, examples.splits["train"]
+    column = train.with_format("numpy")["label"][:]
+    ids = np.concatenate(list(column)) if labels.multi_label else column
+    counts = np.bincount(ids, minlength=len(labels))
+    weights = resolve_class_weights(config.loss.class_weights, labels, counts, len(train))
+    return ClassificationLoss(labels, weights, config.loss.label_smoothing)
+
+
+def _fit(
+    run: Run,
+    prepared: _Prepared,
+    tokens: Mapping[str, TokenizedSplit],
+    observers: Sequence[L.Callback],
+) -> Fitted:
+    config = prepared.config
+    trainer = config.trainer
+    return fit(
+        prepared.network,
+        prepared.loss,
+        prepared.examples.labels,
+        tokens["train"],
+        tokens["validation"],
+        Padding.of(prepared.encoder.tokenizer),
+        optimization=_optimization(config),
+        budget=Budget(
+            max_epochs=trainer.max_epochs,
+            max_steps=trainer.max_steps,
+            batch_size=trainer.batch_size,
+            max_tokens=trainer.max_tokens,
+            accumulate=trainer.accumulate,
+            patience=trainer.patience,
+        ),
+        hardware=_hardware(config),
+        saving=Saving(
+            last=run.last_checkpoint,
+            best=run.best_checkpoint,
+            history=run.history,
+            monitor=trainer.monitor,
+            every_steps=trainer.checkpoint_steps,
+            every_seconds=60 * trainer.checkpoint_minutes,
+        ),
+        seed=config.seed,
+        observers=observers,
+    )
+
+
+def _recorder(
+    config: TrainConfig,
+    run: Run,
+    examples: Examples,
+    tokens: Mapping[str, TokenizedSplit],
+    tracker: Mirrors,
+) -> Recorder:
+    validation = tokens["validation"]
+    predictions_of = partial(
+        scored_table,
+        examples.splits["validation"],
+        labels=examples.labels,
+        lengths=Lengths(validation.lengths, validation.cut),
+    )
+
+    recording = Recording(
+        labels=examples.labels,
+        train_examples=len(tokens["train"]),
+        log_steps=config.tracking.log_steps,
+        watch=config.tracking.watch,
+    )
+    return Recorder(run, tracker, predictions_of, recording)
+
+
+def _optimization(config: TrainConfig) -> Optimization:
+    optimizer = config.optimizer
+    return Optimization(
+        lr=optimizer.lr,
+        head_lr=optimizer.head_lr or optimizer.lr,
+        weight_decay=optimizer.weight_decay,
+        betas=optimizer.betas,
+        eps=optimizer.eps,
+        layer_decay=optimizer.layer_decay,
+        shape=config.scheduler.shape,
+        warmup=config.scheduler.warmup,
+        gradient_clip=config.trainer.gradient_clip,
+    )
+
+
+def _hardware(config: TrainConfig) -> Hardware:
+    trainer = config.trainer
+    return Hardware(trainer.accelerator, trainer.devices, trainer.precision, trainer.workers)
+
+
+def _write_bundle(
+    run: Run,
+    config: TrainConfig,
+    network: nn.Module,
+    encoder: Encoder,
+    examples: Examples,
+    card: CardFacts,
+) -> None:
+    """Writes the model to ship; its card gets its results once it is judged."""
+    write_bundle(
+        run.bundle,
+        merge_lora(network),
+        encoder.tokenizer,
+        labels=examples.labels,
+        policy=encoder.policy,
+        text_columns=text_columns(config.data),
+        fingerprints={f"data/{name}": value for name, value in examples.fingerprints.items()},
+        golden_texts=texts_of(examples.splits["validation"])[:GOLDEN_TEXTS],
+        card=model_card(card, results=()),
+    )
+
+
+def _card(config: TrainConfig, encoder: Encoder, examples: Examples, share_cut: float) -> CardFacts:
+    return CardFacts(
+        name=config.name,
+        encoder=config.model.name,
+        data=config.data.name,
+        labels=examples.labels,
+        counts={name: len(split) for name, split in examples.splits.items()},
+        max_length=encoder.policy.max_length,
+        overflow=encoder.policy.overflow,
+        share_cut=share_cut,
+        seed=config.seed,
+    )
+
+
+def _tell(line: str) -> None:
+    """A line about the run for whoever watches, from the first process alone."""
+    print(line, file=sys.stderr, flush=True)
