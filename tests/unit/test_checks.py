@@ -1,10 +1,8 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from textmill.data.checks import KINDS, NEVER_KEPT, Action, Findings, Kind, Policies, shorten
+from textmill.data.checks import KINDS, NEVER_KEPT, Action, Findings, Kind, Policies
 from textmill.errors import InputError
 
 
@@ -79,18 +77,6 @@ def test_unknown_actions_are_all_told_with_a_suggestion() -> None:
         Policies(leak="dorp", duplicate="ignore")  # type: ignore[arg-type]
     assert len(caught.value.problems) == 2
     assert "did you mean drop?" in str(caught.value)
-
-
-@given(st.text())
-def test_examples_are_short_printable_and_on_one_line(text: str) -> None:
-    short = shorten(text)
-    assert len(short) <= 60
-    assert short == "" or short.isprintable()
-
-
-def test_examples_cannot_steer_the_terminal() -> None:
-    assert "\x1b" not in shorten("\x1b[2Jgone")
-    assert shorten("x" * 100) == "x" * 59 + "…"
 
 
 def test_a_problem_is_plain_values() -> None:

@@ -14,7 +14,7 @@ from textmill.browse.comparing import (
 )
 from textmill.browse.terminal import Align, table_of, text
 from textmill.browse.views import view_table
-from textmill.data.checks import shorten
+from textmill.legible import shorten
 from textmill.report.page import number
 from textmill.report.tables import Shortened, TableView
 from textmill.tracking.shapes import LineChart, Series

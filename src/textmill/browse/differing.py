@@ -9,7 +9,8 @@ from typing import Any
 from rich.console import Console
 
 from textmill.browse.entries import Entry
-from textmill.browse.terminal import Align, plain, table_of, text
+from textmill.browse.terminal import Align, table_of, text
+from textmill.legible import one_line
 from textmill.tracking.flat import flattened
 
 # Told apart from what is empty or null.
@@ -67,4 +68,4 @@ def _differing(first: Mapping[str, object], second: Mapping[str, object]) -> Dif
 
 
 def _shown(value: object) -> str:
-    return plain(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+    return one_line(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))

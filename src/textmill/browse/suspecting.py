@@ -5,8 +5,8 @@ from __future__ import annotations
 from rich.console import Console
 
 from textmill.browse.terminal import Align, table_of, text
-from textmill.data.checks import shorten
 from textmill.errors import InputError
+from textmill.legible import shorten
 from textmill.report.record import RunRecord
 from textmill.runs import Run, short_path
 

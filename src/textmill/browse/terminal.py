@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from textmill.legible import one_line
+
 # Piped lines are as long as they are.
 _NO_WIDTH = 1_000_000
 
@@ -22,15 +24,9 @@ def console() -> Console:
     return found if found.is_terminal else Console(highlight=False, emoji=False, width=_NO_WIDTH)
 
 
-def plain(value: object) -> str:
-    """Text on one line, without characters that would steer a terminal."""
-    line = " ".join(str(value).split())
-    return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in line)
-
-
 def text(value: object) -> Text:
     """Text from the data as it is, with nothing in it taken for markup."""
-    return Text(plain(value))
+    return Text(one_line(str(value)))
 
 
 def table_of(columns: Mapping[str, Align], rows: Sequence[Sequence[object]]) -> Table:

@@ -8,6 +8,7 @@ from typing import Literal, get_args
 
 from textmill.data.rows import SPLITS
 from textmill.errors import InputError, did_you_mean
+from textmill.legible import shorten
 
 Kind = Literal[
     "wrong_width",
@@ -75,7 +76,6 @@ _REMEDIES: dict[Kind, str] = {
     "label_only_in_test": "declare all labels in data.labels",
 }
 
-_EXAMPLE_LENGTH = 60
 _DETAILS = 3
 
 
@@ -258,22 +258,6 @@ class Findings:
         errors += also
         if errors:
             raise InputError.all_of(errors)
-
-
-def shorten(text: str, most: int = _EXAMPLE_LENGTH) -> str:
-    """The beginning of a text on one line, without characters that would steer a terminal.
-
-    Args:
-        text: The text.
-        most: The most characters that are kept.
-    """
-    line = " ".join(text[: 4 * most].split())
-    printable = "".join(
-        char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in line
-    )
-    if len(printable) <= most:
-        return printable
-    return printable[: most - 1] + "\N{HORIZONTAL ELLIPSIS}"
 
 
 def _joined(details: list[str]) -> str:

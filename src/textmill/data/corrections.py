@@ -18,10 +18,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from textmill.data.checks import shorten
 from textmill.data.label_rules import LabelReader, label_name
 from textmill.data.staging import StagedSplit
 from textmill.errors import InputError, did_you_mean
+from textmill.legible import shorten
 
 LEAVE_OUT = "(drop)"
 NO_LABEL = "(none)"

@@ -13,6 +13,7 @@ from rich.style import Style
 from rich.text import Text
 
 from textmill.attribution import Attribution, Word
+from textmill.legible import legible
 from textmill.report.attributions import AttributionView, Stretch, strongest
 
 _Colour = tuple[int, int, int]
@@ -39,13 +40,13 @@ def print_attribution(attribution: Attribution, console: Console | None = None) 
     console = console or Console(highlight=False, emoji=False, soft_wrap=True)
     coloured = console.is_terminal and not console.no_color and console.color_system is not None
     view = AttributionView.of(attribution)
-    console.print(Text(f"{_legible(attribution.label)}: {view.score}", style="bold"))
+    console.print(Text(f"{legible(attribution.label)}: {view.score}", style="bold"))
     for stretches in view.texts:
         console.print()
         console.print(_text(stretches, coloured=coloured))
     console.print()
     for word in strongest(attribution.words)[:_MOST_WORDS]:
-        console.print(Text(f"{word.contribution:+7.2f}  {_legible(word.text)}"))
+        console.print(Text(f"{word.contribution:+7.2f}  {legible(word.text)}"))
     console.print()
     console.print(_legend(view, coloured=coloured))
     console.print(Text(view.check))
@@ -58,22 +59,22 @@ def _text(stretches: Sequence[Stretch], *, coloured: bool) -> Text:
         if stretch.unseen:
             text.append_text(_unseen(stretch, coloured=coloured))
         elif stretch.word is None or abs(stretch.strength) < _WEAK:
-            text.append(_legible(stretch.text))
+            text.append(legible(stretch.text))
         elif coloured:
-            text.append(_legible(stretch.text), _style(stretch.strength))
+            text.append(legible(stretch.text), _style(stretch.strength))
         else:
-            text.append(f"{_legible(stretch.text)}[{_number(stretch.word)}]")
+            text.append(f"{legible(stretch.text)}[{_number(stretch.word)}]")
     return text
 
 
 def _unseen(stretch: Stretch, *, coloured: bool) -> Text:
     more = f"... ({stretch.left_out:,} more characters)" if stretch.left_out else ""
-    shown = f"{_legible(stretch.text)}{more}"
+    shown = f"{legible(stretch.text)}{more}"
     return Text(shown, style="dim strike") if coloured else Text(f"{{{shown}}}")
 
 
 def _legend(view: AttributionView, *, coloured: bool) -> Text:
-    label = _legible(view.attribution.label)
+    label = legible(view.attribution.label)
     if coloured:
         legend = Text.assemble(
             (f" towards {label} ", _style(1.0)), " ", (" away from it ", _style(-1.0))
@@ -96,9 +97,3 @@ def _style(strength: float) -> Style:
 
 def _number(word: Word) -> str:
     return f"{word.contribution:+.2f}"
-
-
-def _legible(text: str) -> str:
-    """Text on one line, without characters that would steer a terminal."""
-    spaced = "".join(" " if one.isspace() else one for one in text)
-    return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in spaced)

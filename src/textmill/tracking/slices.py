@@ -14,9 +14,9 @@ from rich.markup import escape
 from rich.table import Table
 from scipy.sparse import csr_array
 
-from textmill.data.checks import shorten
 from textmill.data.columns import SLICE
 from textmill.labels import Labels
+from textmill.legible import shorten
 from textmill.tracking.prediction_columns import Members, label_members, length_bins
 
 LENGTH_BINS = 4
