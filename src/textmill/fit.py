@@ -50,6 +50,7 @@ class Budget:
         batch_size: Examples per batch and process.
         max_tokens: Tokens per batch and process, padding included; instead of ``batch_size``.
         accumulate: Batches per optimizer step.
+        validations: Validations in each epoch, evenly spaced, the last at its end.
         patience: Validations without a better value before training stops; None never stops.
     """
 
@@ -58,6 +59,7 @@ class Budget:
     batch_size: int
     max_tokens: int | None
     accumulate: int
+    validations: int
     patience: int | None
 
 
@@ -232,9 +234,10 @@ def _plan(sampler: LengthGroupedBatchSampler, budget: Budget, saving: Saving) ->
         epochs = -(-batches // sampler.batches_in(0)) + 1
     ends = epoch_ends(sampler, epochs, budget.accumulate)
     total = ends[-1] if budget.max_steps is None else budget.max_steps * budget.accumulate
-    return Plan(
-        validation_points(ends, total), budget.accumulate, saving.every_steps, saving.every_seconds
+    points = validation_points(
+        ends, total, accumulate=budget.accumulate, validations=budget.validations
     )
+    return Plan(points, budget.accumulate, saving.every_steps, saving.every_seconds)
 
 
 def _train_sampler(

@@ -207,6 +207,7 @@ class TrainerSection(Section):
     devices: Positive
     workers: NotNegative
     monitor: Text
+    validations: Positive
     patience: Positive | None
     checkpoint_minutes: PositiveNumber
     checkpoint_steps: Positive | None

@@ -337,6 +337,7 @@ def _fit(
             batch_size=trainer.batch_size,
             max_tokens=trainer.max_tokens,
             accumulate=trainer.accumulate,
+            validations=trainer.validations,
             patience=trainer.patience,
         ),
         hardware=_hardware(config),

@@ -226,6 +226,21 @@ def test_sigkill_anywhere_changes_nothing(
     assert_same_run(run, reference(*overrides))
 
 
+def test_several_validations_in_an_epoch_are_resumed_and_patience_counts_them(
+    command: list[str], tmp_path: Path, reference: Callable[..., Path]
+) -> None:
+    overrides = ["trainer.validations=3", "trainer.patience=2"]
+    patch = on_call(Classifier, "training_step", 5, kill_self)
+    run = kill_and_resume([*command, *overrides], tmp_path, patch)
+    assert_same_run(run, reference(*overrides))
+    lines = (run / "history.jsonl").read_text().splitlines()
+    history = [json.loads(line) for line in lines]
+    scores = [validation["f1_macro"] for validation in history]
+    assert [validation["step"] for validation in history] == [2 * n + 2 for n in range(len(scores))]
+    assert 2 < len(scores) < STEPS // 2, "the run is meant to stop before its end"
+    assert max(scores[:-2]) >= max(scores[-2:])
+
+
 def test_sigkill_in_the_middle_of_writing_a_checkpoint_leaves_the_one_before(
     command: list[str], tmp_path: Path, reference: Callable[..., Path]
 ) -> None:

@@ -21,10 +21,32 @@ from textmill.model.checkpoints import (
 )
 
 
+def points(ends: list[int], total: int, accumulate: int = 1, validations: int = 1) -> list[int]:
+    return list(validation_points(ends, total, accumulate=accumulate, validations=validations))
+
+
 def test_the_end_of_training_is_always_validated_and_once() -> None:
-    assert validation_points([10, 20, 30], 30) == (10, 20, 30)
-    assert validation_points([10, 20, 30], 25) == (10, 20, 25)
-    assert validation_points([10, 20], 4) == (4,)
+    assert points([10, 20, 30], 30) == [10, 20, 30]
+    assert points([10, 20, 30], 25) == [10, 20, 25]
+    assert points([10, 20], 4) == [4]
+
+
+def test_several_validations_of_an_epoch_are_evenly_spaced_and_the_last_at_its_end() -> None:
+    assert points([12, 24], 24, validations=4) == [3, 6, 9, 12, 15, 18, 21, 24]
+    assert points([10, 20], 20, validations=3) == [4, 7, 10, 14, 17, 20]
+    assert points([12, 24], 16, validations=4) == [3, 6, 9, 12, 15, 16]
+    assert points([12, 24], 15, validations=4) == [3, 6, 9, 12, 15]
+
+
+def test_validations_are_behind_whole_optimizer_steps() -> None:
+    found = points([12, 20, 32], 32, accumulate=4, validations=2)
+    assert found == [8, 12, 16, 20, 28, 32]
+
+
+def test_an_epoch_of_fewer_steps_than_validations_is_validated_behind_each() -> None:
+    assert points([2, 4], 4, validations=5) == [1, 2, 3, 4]
+    # An epoch within the last accumulated step of another has no step of its own.
+    assert points([4, 4, 8], 8, accumulate=4, validations=3) == [4, 8]
 
 
 def test_next_validation_is_the_first_behind_the_position() -> None:

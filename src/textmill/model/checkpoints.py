@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import signal
 import time
@@ -316,6 +317,21 @@ def resume_state(last: Path) -> dict[str, Any]:
     return state
 
 
-def validation_points(epoch_ends: Sequence[int], total_batches: int) -> tuple[int, ...]:
-    """Where to validate: at the end of each epoch before the end of training, and there."""
-    return (*(end for end in epoch_ends if end < total_batches), total_batches)
+def validation_points(
+    epoch_ends: Sequence[int], total_batches: int, *, accumulate: int, validations: int
+) -> tuple[int, ...]:
+    """Batches done at each validation: evenly spaced in each epoch, and at the end of training.
+
+    Args:
+        epoch_ends: Batches done at the end of each epoch, and of an optimizer step.
+        total_batches: Batches of the whole training.
+        accumulate: Batches per optimizer step; a validation is only ever behind a whole step.
+        validations: In each epoch, the one at its end included; in an epoch of fewer steps, one
+            behind each.
+    """
+    points = {total_batches}
+    for start, end in itertools.pairwise([0, *epoch_ends]):
+        steps = (end - start) // accumulate
+        turns = range(1, validations + 1)
+        points.update(start + accumulate * -(-steps * turn // validations) for turn in turns)
+    return tuple(sorted(point for point in points if point <= total_batches))
