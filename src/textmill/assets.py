@@ -5,7 +5,6 @@ from __future__ import annotations
 import fnmatch
 import hashlib
 import json
-import logging
 import shutil
 import stat
 import tarfile
@@ -14,18 +13,15 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from textmill.cache import cache_folder, locked
+from textmill.cache import cache_folder, made_once
 from textmill.errors import InputError, MachineError, did_you_mean
 from textmill.package_index import ArchiveKind, Pin, download, pip_settings
-from textmill.safe_write import replace_folder, write_text
 
-_MANIFEST = ".textmill-asset.json"
 _INSIDE = "!/"  # between the path of an archive and a path inside it
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,26 +66,16 @@ def fetch_asset(asset: Asset) -> Path:
             no room for it. Nothing is left in the cache then.
         InputError: The archive has no such member, or one that would land outside the folder.
     """
-    folder = cache_folder() / "assets" / asset.folder_name
-    if _is_whole(folder):
-        return folder
-    with locked(folder):
-        if not _is_whole(folder):
-            if folder.exists():
-                _log.warning("the cached folder %s is damaged: fetching it again", folder)
-            _fetch_into(folder, asset)
-    return folder
+    return made_once(cache_folder() / "assets" / asset.folder_name, partial(_fetch_into, asset))
 
 
-def _fetch_into(folder: Path, asset: Asset) -> None:
-    with replace_folder(folder) as fresh:
-        workspace = fresh / ".archives"
-        workspace.mkdir()
-        archive = download(asset.pin, workspace, pip_settings())
-        with _damage_reported(asset):
-            _unpack(archive, asset.members, fresh, workspace)
-        shutil.rmtree(workspace)
-        _write_manifest(fresh)
+def _fetch_into(asset: Asset, folder: Path) -> None:
+    workspace = folder / ".archives"
+    workspace.mkdir()
+    archive = download(asset.pin, workspace, pip_settings())
+    with _damage_reported(asset):
+        _unpack(archive, asset.members, folder, workspace)
+    shutil.rmtree(workspace)
 
 
 @contextmanager
@@ -100,41 +86,6 @@ def _damage_reported(asset: Asset) -> Iterator[None]:
         raise MachineError(
             f"{asset.pin} is not a readable archive ({error})", hint="pin another file"
         ) from error
-
-
-def _write_manifest(folder: Path) -> None:
-    """Notes what each file is, so that damage is noticed later."""
-    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
-    noted = {
-        path.relative_to(folder).as_posix(): {
-            "size": path.stat().st_size,
-            "modified_ns": path.stat().st_mtime_ns,
-            "sha256": _sha256(path),
-        }
-        for path in files
-    }
-    write_text(folder / _MANIFEST, json.dumps(noted, indent=1))
-
-
-def _is_whole(folder: Path) -> bool:
-    """Whether a folder holds what its manifest says; contents are read only if touched since."""
-    try:
-        noted = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
-        return all(_is_unchanged(folder / name, entry) for name, entry in noted.items())
-    except (OSError, ValueError, AttributeError, KeyError, TypeError):
-        return False
-
-
-def _is_unchanged(path: Path, entry: dict[str, object]) -> bool:
-    found = path.stat()
-    if found.st_size != entry["size"]:
-        return False
-    return found.st_mtime_ns == entry["modified_ns"] or _sha256(path) == entry["sha256"]
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _unpack(archive: Path, members: Sequence[str], target: Path, workspace: Path) -> None:
