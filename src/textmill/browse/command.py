@@ -174,7 +174,7 @@ def _list(options: argparse.Namespace) -> None:
     from textmill.browse.entries import read_entries
     from textmill.browse.filters import best_first, check_metrics, filtered, parse_filter
     from textmill.browse.listing import runs_json, runs_table
-    from textmill.browse.terminal import console
+    from textmill.terminal import console
 
     conditions = [parse_filter(given) for given in options.filter]
     entries = read_entries(options.runs_dir, _warn)
@@ -198,7 +198,7 @@ def _list(options: argparse.Namespace) -> None:
 def _show(options: argparse.Namespace) -> None:
     from textmill.browse.entries import read_entry
     from textmill.browse.showing import run_json, show_run
-    from textmill.browse.terminal import console
+    from textmill.terminal import console
 
     entry = read_entry(_find(options.run, options))
     if options.json:
@@ -210,7 +210,7 @@ def _show(options: argparse.Namespace) -> None:
 def _diff(options: argparse.Namespace) -> None:
     from textmill.browse.differing import show_differences
     from textmill.browse.entries import read_entry
-    from textmill.browse.terminal import console
+    from textmill.terminal import console
 
     first, second = (read_entry(_find(one, options)) for one in (options.first, options.second))
     show_differences(first, second, console())
@@ -220,8 +220,8 @@ def _compare(options: argparse.Namespace) -> None:
     from textmill.browse.comparing import compare_runs
     from textmill.browse.comparison_page import comparison_page
     from textmill.browse.comparison_text import show_comparison
-    from textmill.browse.terminal import console
     from textmill.safe_write import write_text
+    from textmill.terminal import console
 
     if options.html is not None and not options.html.absolute().parent.is_dir():
         raise InputError("there is no such folder", where=str(options.html), hint="make it first")
@@ -245,7 +245,7 @@ def _report(options: argparse.Namespace) -> None:
 
 def _suspects(options: argparse.Namespace) -> None:
     from textmill.browse.suspecting import show_suspects
-    from textmill.browse.terminal import console
+    from textmill.terminal import console
 
     show_suspects(_find(options.run, options), options.most, console())
 

@@ -12,11 +12,11 @@ from textmill.browse.comparing import (
     metrics_view,
     overlaid_curves,
 )
-from textmill.browse.terminal import Align, table_of, text
 from textmill.browse.views import view_table
 from textmill.legible import shorten
 from textmill.report.page import number
 from textmill.report.tables import Shortened, TableView
+from textmill.terminal import Align, table_of, text
 from textmill.tracking.shapes import LineChart, Series
 
 # Examples shown of each kind of change.

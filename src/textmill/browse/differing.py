@@ -9,8 +9,8 @@ from typing import Any
 from rich.console import Console
 
 from textmill.browse.entries import Entry
-from textmill.browse.terminal import Align, table_of, text
 from textmill.legible import one_line
+from textmill.terminal import Align, table_of, text
 from textmill.tracking.flat import flattened
 
 # Told apart from what is empty or null.

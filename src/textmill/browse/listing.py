@@ -9,7 +9,7 @@ from typing import Any
 from rich.table import Table
 
 from textmill.browse.entries import Entry
-from textmill.browse.terminal import Align, table_of
+from textmill.terminal import Align, table_of
 
 # Of the split that each run was judged on, the first of each line that some run has.
 _SHOWN = {"Macro-F1": ("f1_macro",), "Accuracy": ("accuracy", "subset_accuracy")}

@@ -11,13 +11,13 @@ from typing import Any
 from rich.console import Console
 
 from textmill.browse.entries import Entry
-from textmill.browse.terminal import facts_of, text
 from textmill.browse.views import view_table
 from textmill.labels import Labels
 from textmill.report.record import RunRecord
 from textmill.report.results import metrics_table
 from textmill.report.writing import cost_facts
 from textmill.runs import Run, short_path
+from textmill.terminal import facts_of, text
 
 
 def show_run(entry: Entry, console: Console) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from rich.console import Console
 
-from textmill.browse.terminal import Align, table_of, text
 from textmill.errors import InputError
 from textmill.legible import shorten
 from textmill.report.record import RunRecord
 from textmill.runs import Run, short_path
+from textmill.terminal import Align, table_of, text
 
 _COLUMNS: dict[str, Align] = {
     "Split": "left",

@@ -5,9 +5,9 @@ from __future__ import annotations
 from rich.table import Table
 from rich.text import Text
 
-from textmill.browse.terminal import Align, table_of
 from textmill.report.page import number
 from textmill.report.tables import Estimate, Shortened, TableView
+from textmill.terminal import Align, table_of
 
 _NUMBERS = ("number", "estimate")
 
