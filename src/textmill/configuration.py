@@ -60,7 +60,7 @@ def run_with_hydra(
         InputError: The configuration is wrong; all problems found are told together.
     """
     schema = SCHEMAS[config_name]
-    check_overrides(argv, schema)
+    own = check_overrides(argv, schema)
     command_line = list(sys.argv)
 
     @hydra.main(version_base="1.3", config_path=f"pkg://{CONFIG_PACKAGE}", config_name=config_name)
@@ -68,19 +68,19 @@ def run_with_hydra(
         # Lightning starts further processes with the command line as it was.
         sys.argv = command_line
         try:
-            task(check(cfg, schema, _overrides_as_given()))
+            task(check(cfg, schema, [own.as_given(one) for one in _overrides()]))
         except Exception as error:
             raise _Carry(error) from error
 
     # Without this variable Hydra prints its errors and exits; with it, it raises them.
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    sys.argv = [command_line[0], *argv]
+    sys.argv = [command_line[0], *own.argv]
     try:
         composed()
     except _Carry as carried:
         raise carried.error from carried.error.__cause__
     except (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError) as error:
-        raise explain_composition(error, schema) from error
+        raise own.told_as_given(explain_composition(error, schema)) from error
     finally:
         sys.argv = command_line
 
@@ -140,7 +140,7 @@ def _no_config(path: Path) -> InputError:
     )
 
 
-def _overrides_as_given() -> list[str]:
+def _overrides() -> list[str]:
     """The task's overrides; reading them one by one would resolve the interpolations in them."""
     given = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)
     return [str(override) for override in given] if isinstance(given, list) else []

@@ -17,6 +17,7 @@ from pydantic import BaseModel
 from textmill.config_files import BASE, group_choices
 from textmill.errors import InputError
 from textmill.explanations import known_keys, unknown_choice, unknown_key
+from textmill.own_files import OwnFiles, adopt, is_file_choice
 
 # The one group of which none can be chosen.
 EXPERIMENT = "experiment"
@@ -24,12 +25,15 @@ EXPERIMENT = "experiment"
 COMBINED = (EXPERIMENT, "tracking")
 
 
-def check_overrides(argv: Sequence[str], schema: type[BaseModel]) -> None:
+def check_overrides(argv: Sequence[str], schema: type[BaseModel]) -> OwnFiles:
     """Finds the flags and overrides that can't be read or can't be meant, all at once.
 
     Args:
         argv: Overrides mixed with Hydra's own flags.
         schema: What the configuration must become.
+
+    Returns:
+        The command line for Hydra, which then finds the files among the choices too.
 
     Raises:
         InputError: Something is wrong.
@@ -37,19 +41,26 @@ def check_overrides(argv: Sequence[str], schema: type[BaseModel]) -> None:
     arguments = _parse_flags(argv)
     problems: list[InputError] = []
     overrides: list[Override] = []
+    of_hydra: list[Override] = []
     for text in arguments.overrides:
         override = _parse_override(text)
         if override is None:
             problems.append(_unreadable(text))
-        elif not override.key_or_group.startswith("hydra"):
-            overrides.append(override)
+        else:
+            is_hydras = override.key_or_group.startswith("hydra")
+            (of_hydra if is_hydras else overrides).append(override)
     if not arguments.multirun:
         problems += [_several(override) for override in overrides if override.is_sweep_override()]
     for override in overrides:
         problems += _problems_of(override, schema)
     problems += _repeated(overrides)
+    try:
+        own = adopt(argv, [*overrides, *of_hydra])
+    except InputError as error:
+        problems.append(error)
     if problems:
         raise InputError.all_of(problems)
+    return own
 
 
 def _parse_flags(argv: Sequence[str]) -> argparse.Namespace:
@@ -120,7 +131,7 @@ def _choice_problems(override: Override, choices: Sequence[str]) -> Iterator[Inp
     else:
         names = {_value_of(override): value}
     for written, name in names.items():
-        if not _can_be_choice(name):
+        if not _can_be_choice(name) and not is_file_choice(name):
             yield unknown_choice(group, written, choices)
 
 
@@ -128,7 +139,7 @@ def _can_be_choice(name: object) -> bool:
     """Not so are a number, null, a list; nothing; what the choices start from; other folders."""
     if not isinstance(name, str) or name in ("", BASE):
         return False
-    return name[0] != "/" and ".." not in name
+    return ".." not in name
 
 
 def _repeated(overrides: Sequence[Override]) -> Iterator[InputError]:
