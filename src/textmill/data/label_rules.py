@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Literal
@@ -60,19 +60,20 @@ class LabelRule:
 
     def __post_init__(self) -> None:
         """Checks the settings against each other."""
-        errors = [InputError(what, hint=hint) for what, hint in _contradictions(self)]
+        found = contradictions(
+            self.names,
+            self.values,
+            self.thresholds,
+            multi_label=self.multi_label,
+            delimiter=self.delimiter,
+        )
+        errors = [InputError(what, hint=hint) for what, _, hint in found]
         if errors:
             raise InputError.all_of(errors)
 
     def declared(self) -> tuple[str, ...] | None:
         """The labels in their order, where the rule says them."""
-        if self.names is not None:
-            return self.names
-        if self.thresholds is not None:
-            return interval_names(self.thresholds)
-        if self.values is not None:
-            return tuple(dict.fromkeys(self.values.values()))
-        return None
+        return declared_labels(self.names, self.values, self.thresholds)
 
     def within(self, labels: Labels) -> LabelRule:
         """The rule for reading labels that a finished classifier knows.
@@ -95,46 +96,93 @@ def _how_many(multi_label: bool) -> str:
     return "any number of labels a text" if multi_label else "one label a text"
 
 
-def _contradictions(rule: LabelRule) -> Iterable[tuple[str, str]]:
-    names = rule.names
+def declared_labels(
+    names: Sequence[str] | None,
+    values: Mapping[str, str] | None,
+    thresholds: Sequence[float] | None,
+) -> tuple[str, ...] | None:
+    """The labels in their order, where the settings of a `LabelRule` say them."""
+    if names is not None:
+        return tuple(names)
+    if thresholds is not None:
+        return interval_names(thresholds)
+    if values is not None:
+        return tuple(dict.fromkeys(values.values()))
+    return None
+
+
+def contradictions(
+    names: Sequence[str] | None,
+    values: Mapping[str, str] | None,
+    thresholds: Sequence[float] | None,
+    *,
+    multi_label: bool,
+    delimiter: str | None,
+) -> Iterator[tuple[str, tuple[str, ...], str]]:
+    """What is wrong between the settings of a `LabelRule`.
+
+    Returns:
+        For each contradiction what it is, the keys of the configuration that have a part in it,
+        and the next step.
+    """
     if names is not None and len({label_name(name) for name in names}) < len(names):
-        yield f"a label is declared twice: {', '.join(names)}", "correct data.labels"
-    declared = rule.declared()
-    if declared is not None and len(declared) < 2 and not rule.multi_label:
-        yield "at least two labels are needed", "correct data.labels or data.label_values"
-    if names is not None and rule.values is not None:
-        strange = [name for name in rule.values.values() if name not in names]
+        yield (
+            f"a label is declared twice: {', '.join(names)}",
+            ("data.labels",),
+            "correct data.labels",
+        )
+    declared = declared_labels(names, values, thresholds)
+    if declared is not None and len(declared) < 2 and not multi_label:
+        yield (
+            "at least two labels are needed",
+            ("data.labels" if names is not None else "data.label_values",),
+            "correct data.labels or data.label_values",
+        )
+    if names is not None and values is not None:
+        strange = [name for name in values.values() if name not in names]
         if strange:
             yield (
                 f"data.label_values gives labels that data.labels does not have: {_list(strange)}",
+                ("data.label_values", "data.labels"),
                 "correct data.label_values or data.labels",
             )
-    if rule.thresholds is not None:
-        yield from _threshold_contradictions(rule, rule.thresholds)
-    if rule.delimiter is not None and not (rule.multi_label and rule.delimiter):
-        yield "a label delimiter is for several labels a text", "set data.multi_label=true"
+    if thresholds is not None:
+        yield from _threshold_contradictions(names, thresholds)
+        if values is not None or multi_label:
+            other = "data.multi_label" if multi_label else "data.label_values"
+            yield (
+                "thresholds go with neither data.label_values nor data.multi_label",
+                ("data.label_thresholds", other),
+                "set data.label_thresholds=null",
+            )
+    if delimiter is not None and not (multi_label and delimiter):
+        yield (
+            "a label delimiter is for several labels a text",
+            ("data.label_delimiter", "data.multi_label"),
+            "set data.multi_label=true",
+        )
 
 
 def _threshold_contradictions(
-    rule: LabelRule, thresholds: tuple[float, ...]
-) -> Iterable[tuple[str, str]]:
+    names: Sequence[str] | None, thresholds: Sequence[float]
+) -> Iterator[tuple[str, tuple[str, ...], str]]:
     rising = all(low < high for low, high in pairwise(thresholds))
     if not thresholds or not rising or not all(map(math.isfinite, thresholds)):
-        yield "label thresholds must be rising numbers", "correct data.label_thresholds"
-    if rule.names is not None and len(rule.names) != len(thresholds) + 1:
+        yield (
+            "label thresholds must be rising numbers",
+            ("data.label_thresholds",),
+            "correct data.label_thresholds",
+        )
+    if names is not None and len(names) != len(thresholds) + 1:
         yield (
             f"{len(thresholds)} thresholds make {len(thresholds) + 1} classes, "
-            f"and {len(rule.names)} labels are declared",
+            f"and {len(names)} labels are declared",
+            ("data.label_thresholds", "data.labels"),
             "correct data.label_thresholds or data.labels",
         )
-    if rule.values is not None or rule.multi_label:
-        yield (
-            "thresholds go with neither data.label_values nor data.multi_label",
-            "set data.label_thresholds=null",
-        )
 
 
-def interval_names(thresholds: tuple[float, ...]) -> tuple[str, ...]:
+def interval_names(thresholds: Sequence[float]) -> tuple[str, ...]:
     """Names for the classes between thresholds: ``<=0``, ``>0 to 1``, ``>1``."""
     cuts = [f"{threshold:g}" for threshold in thresholds]
     between = [f">{low} to {high}" for low, high in pairwise(cuts)]
