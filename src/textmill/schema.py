@@ -156,6 +156,13 @@ class DataSection(Section):
             raise ValueError("it has no examples, so add data.train=FILE")
         return self
 
+    def as_read(self) -> DataSection:
+        """The section with the answers of ``local``, where a hub data set lies in a folder."""
+        if self.path is None or self.local is None:
+            return self
+        answers = self.local.model_dump(exclude_unset=True)
+        return self.model_copy(update={"source": "files", **answers})
+
 
 class LoraSection(Section):
     rank: NotNegative
