@@ -6,6 +6,7 @@ import argparse
 import shlex
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import NoReturn
 
 from hydra._internal.utils import get_args_parser
@@ -17,7 +18,7 @@ from pydantic import BaseModel
 from textmill.config_files import BASE, group_choices
 from textmill.errors import InputError
 from textmill.explanations import known_keys, unknown_choice, unknown_key
-from textmill.own_files import OwnFiles, adopt, is_file_choice
+from textmill.own_files import OwnFiles, adopt, check_folder, is_file_choice
 
 # The one group of which none can be chosen.
 EXPERIMENT = "experiment"
@@ -40,6 +41,8 @@ def check_overrides(argv: Sequence[str], schema: type[BaseModel]) -> OwnFiles:
     """
     arguments = _parse_flags(argv)
     problems: list[InputError] = []
+    if arguments.config_dir is not None:
+        problems += check_folder(Path(arguments.config_dir))
     overrides: list[Override] = []
     of_hydra: list[Override] = []
     for text in arguments.overrides:

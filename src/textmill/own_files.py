@@ -11,6 +11,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.types import ChoiceSweep, Override, QuotedString
 from omegaconf import DictConfig, OmegaConf
 
-from textmill.config_files import BASE, group_choices, read_file
+from textmill.config_files import BASE, CONFIG_PACKAGE, group_choices, read_file
 from textmill.errors import InputError, did_you_mean
 
 SUFFIXES = (".yaml", ".yml")
@@ -121,6 +122,31 @@ def adopt(argv: Sequence[str], overrides: Iterable[Override]) -> OwnFiles:
         {f"{one.group}/{name}": one.path for name, one in found.items()},
         {name: one.written for name, one in found.items()},
     )
+
+
+def check_folder(folder: Path) -> Iterator[InputError]:
+    """What is wrong with a folder of the user's own files, one folder a group.
+
+    A file that is called like one of Textmill's would be left unused by Hydra; and if it were used,
+    the same words would mean something else for others.
+    """
+    where = f"--config-dir {folder}"
+    if not folder.is_dir():
+        yield InputError("there is no such folder", where=where, hint="give a folder")
+        return
+    groups = [group for group in (*group_choices(), "hydra") if (folder / group).is_dir()]
+    if not groups:
+        yield InputError(
+            "the folder has none in it that is called like a group",
+            where=where,
+            hint=f"put data sets into {folder / 'data'}, or give a single file, as data=FILE.yaml",
+        )
+    packaged = resources.files(CONFIG_PACKAGE)
+    for path in sorted(folder.glob("**/*.yaml")):
+        if packaged.joinpath(*path.relative_to(folder).parts).is_file():
+            yield InputError(
+                f"{path} is called like a file of Textmill's", hint="give it another name"
+            )
 
 
 def choices_in(value: object) -> Iterator[str]:

@@ -12,7 +12,8 @@ from textmill.config_files import BASE, group_choices, read_file
 OPTIONS = {
     "-m, --multirun": "a run for each of several values, as seed=1,2,3",
     "--cfg job": "show the configuration instead of running; with --resolve, references too",
-    "--config-dir FOLDER": "YAML files of your own, such as FOLDER/data/mine.yaml for data=mine",
+    "GROUP=FILE.yaml": "a YAML file of your own, from any folder, for any group",
+    "--config-dir FOLDER": "such files under new names, as FOLDER/data/mine.yaml for data=mine",
     "--debug": "show the traceback of an error",
     "-h, --help": "show this help",
 }

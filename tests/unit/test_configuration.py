@@ -217,7 +217,7 @@ MISTAKES: dict[str, tuple[list[str], list[list[str]]]] = {
     "not a choice among several": (["tracking=[csv,3]"], [["no tracking named '3'"]]),
     "unknown flag": (["--hlep"], [["--hlep", "see --help"]]),
     "unknown kind of configuration": (["--cfg", "jobs"], [["'jobs'", "'job'"]]),
-    "missing folder": (["--config-dir", "nowhere"], [["nowhere' not found"]]),
+    "missing folder": (["--config-dir", "nowhere"], [["no such folder", "--config-dir nowhere"]]),
     "several unreadable": (["seed", "name=a'b", "x"], [["'seed'"], ["a'b"], ["'x'"]]),
     "several wrong values": (
         ["optimizer.lr=x", "trainer.devices=0", "data.overflow=y", "zz=1", "data.label=1.5"],

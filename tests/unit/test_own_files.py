@@ -153,3 +153,27 @@ def test_an_unknown_key_in_a_file_is_refused() -> None:
     write("mine.yaml", f"{DATA}txet: body\n")
     with pytest.raises(InputError, match=r"data\.txet.*did you mean data\.text"):
         compose("data=mine.yaml")
+
+
+def test_a_folder_of_files_is_found_from_any_folder(tmp_path: Path) -> None:
+    write("mine/data/reviews.yaml", f"defaults: [base, _self_]\n{DATA}")
+    write("mine/experiment/fast.yaml", "# @package _global_\noptimizer: {lr: 0.5}\n")
+    for folder in ("mine", "./mine", str(tmp_path / "mine")):
+        config = compose("--config-dir", folder, "data=reviews", "experiment=fast").config
+        assert (config.data.name, config.optimizer.lr) == ("mine", 0.5)
+
+
+def test_a_folder_may_not_change_what_names_of_textmill_mean() -> None:
+    write("mine/data/tweets.yaml", DATA)
+    write("mine/data/base.yaml", DATA)
+    write("mine/data/reviews.yaml", DATA)
+    write("mine/train.yaml", "seed: 1\n")
+    with pytest.raises(InputError, match=r"mine/data/tweets\.yaml is called like") as caught:
+        compose("--config-dir", "mine", "data=reviews")
+    assert len(caught.value.problems) == 3
+
+
+def test_a_folder_without_a_groups_folder_is_told() -> None:
+    write("mine/reviews.yaml", DATA)
+    with pytest.raises(InputError, match=r"none in it.*put data sets into mine/data"):
+        compose("--config-dir", "mine", "data=reviews")
