@@ -21,6 +21,7 @@ from textmill.config_files import CONFIG_PACKAGE
 from textmill.errors import InputError
 from textmill.explanations import explain_composition, explain_interpolation, explain_validation
 from textmill.overrides import check_overrides
+from textmill.resolvers import register_resolvers
 from textmill.schema import SCHEMAS, Section
 
 ConfigT = TypeVar("ConfigT", bound=Section)
@@ -72,6 +73,7 @@ def run_with_hydra(
         except Exception as error:
             raise _Carry(error) from error
 
+    register_resolvers()
     # Without this variable Hydra prints its errors and exits; with it, it raises them.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     sys.argv = [command_line[0], *own.argv]

@@ -174,6 +174,7 @@ class LoraSection(Section):
 class ModelSection(Section):
     name: Text
     source: Literal["hub", "package", "folder"]
+    max_length: Positive | None
     path: Text | None
     hub: HubSection
     package: PackageSection
@@ -189,17 +190,26 @@ class LossSection(Section):
 
 
 class OptimizerSection(Section):
+    name: Literal["adamw", "adafactor"]
     lr: PositiveNumber
-    head_lr: PositiveNumber | None
+    head_lr: PositiveNumber
     weight_decay: NotNegativeNumber
-    betas: Annotated[tuple[OpenShare, OpenShare], Field(strict=False)]
-    eps: PositiveNumber
+    betas: Annotated[tuple[OpenShare, OpenShare], Field(strict=False)] | None
+    eps: PositiveNumber | None
     layer_decay: Annotated[float, Field(gt=0.0, le=1.0)]
+
+    @model_validator(mode="after")
+    def _has_its_own_numbers(self) -> OptimizerSection:
+        given = {value is not None for value in (self.betas, self.eps)}
+        if given != {self.name == "adamw"}:
+            raise ValueError("set betas and eps for adamw, and neither for adafactor")
+        return self
 
 
 class SchedulerSection(Section):
     shape: Literal["linear", "cosine", "constant"]
     warmup: Share
+    warmup_steps: NotNegative | None
 
 
 class TrainerSection(Section):
@@ -212,6 +222,7 @@ class TrainerSection(Section):
     precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"]
     accelerator: Literal["auto", "cpu", "gpu", "mps"]
     devices: Positive
+    strategy: Literal["auto", "ddp", "fsdp"]
     workers: NotNegative
     monitor: Text
     validations: Positive

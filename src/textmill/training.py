@@ -33,7 +33,7 @@ from textmill.model.checkpoints import PrunedError, StoppedError, resume_state
 from textmill.model.losses import ClassificationLoss, resolve_class_weights
 from textmill.model.metric_names import monitor_mode
 from textmill.model.network import Lora, add_lora, build_network, merge_lora
-from textmill.model.optimizers import Optimization
+from textmill.model.optimizers import Adam, Optimization
 from textmill.model_card import CardFacts, model_card
 from textmill.outcome import judge_run, show_run
 from textmill.predictor import Predictor
@@ -380,15 +380,17 @@ def _recorder(
 
 def _optimization(config: TrainConfig) -> Optimization:
     optimizer = config.optimizer
+    betas, eps = optimizer.betas, optimizer.eps
+    adam = None if betas is None or eps is None else Adam(betas, eps)
     return Optimization(
         lr=optimizer.lr,
-        head_lr=optimizer.head_lr or optimizer.lr,
+        head_lr=optimizer.head_lr,
         weight_decay=optimizer.weight_decay,
-        betas=optimizer.betas,
-        eps=optimizer.eps,
+        adam=adam,
         layer_decay=optimizer.layer_decay,
         shape=config.scheduler.shape,
         warmup=config.scheduler.warmup,
+        warmup_steps=config.scheduler.warmup_steps,
         gradient_clip=config.trainer.gradient_clip,
     )
 

@@ -15,10 +15,12 @@ from torch.utils.data import DataLoader
 from textmill.labels import Labels
 from textmill.model.losses import ClassificationLoss
 from textmill.model.module import Classifier, batch_seed
-from textmill.model.optimizers import Optimization
+from textmill.model.optimizers import Adam, Optimization
 
 LABELS = Labels(("bad", "good"))
-OPTIMIZATION = Optimization(1e-3, 1e-2, 0.0, (0.9, 0.999), 1e-8, 1.0, "linear", 0.5, None)
+OPTIMIZATION = Optimization(
+    1e-3, 1e-2, 0.0, Adam((0.9, 0.999), 1e-8), 1.0, "linear", 0.5, None, None
+)
 
 
 class Echo(nn.Module):

@@ -9,6 +9,7 @@ import torch
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
 from textmill.model.optimizers import (
+    Adam,
     Optimization,
     learning_rate_factor,
     make_optimizer,
@@ -23,11 +24,11 @@ def optimization(**changes: object) -> Optimization:
         "lr": 1e-3,
         "head_lr": 1e-2,
         "weight_decay": 0.1,
-        "betas": (0.9, 0.999),
-        "eps": 1e-8,
+        "adam": Adam((0.9, 0.999), 1e-8),
         "layer_decay": 0.5,
         "shape": "linear",
         "warmup": 0.1,
+        "warmup_steps": None,
         "gradient_clip": None,
     }
     return Optimization(**{**settings, **changes})  # type: ignore[arg-type]
@@ -102,7 +103,7 @@ def test_every_trainable_parameter_is_in_one_group_and_no_frozen_one(
 
 @pytest.mark.parametrize("shape", ["linear", "cosine", "constant"])
 def test_warm_up_rises_and_is_followed_by_the_peak(shape: str) -> None:
-    rates = [learning_rate_factor(step, 100, 0.1, shape) for step in range(100)]  # type: ignore[arg-type]
+    rates = [learning_rate_factor(step, 100, 10, shape) for step in range(100)]  # type: ignore[arg-type]
     assert rates[:10] == sorted(rates[:10])
     assert 0 < rates[0] < rates[9] < 1.0
     assert rates[10] == 1.0
@@ -110,13 +111,13 @@ def test_warm_up_rises_and_is_followed_by_the_peak(shape: str) -> None:
 
 @pytest.mark.parametrize("shape", ["linear", "cosine"])
 def test_decaying_shapes_end_near_zero_but_above(shape: str) -> None:
-    last = learning_rate_factor(99, 100, 0.1, shape)  # type: ignore[arg-type]
+    last = learning_rate_factor(99, 100, 10, shape)  # type: ignore[arg-type]
     assert 0 < last < 0.02
-    assert learning_rate_factor(100, 100, 0.1, shape) == pytest.approx(0)  # type: ignore[arg-type]
+    assert learning_rate_factor(100, 100, 10, shape) == pytest.approx(0)  # type: ignore[arg-type]
 
 
 def test_a_single_step_without_warm_up_uses_the_peak() -> None:
-    assert learning_rate_factor(0, 1, 0.0, "linear") == 1.0
+    assert learning_rate_factor(0, 1, 0, "linear") == 1.0
 
 
 def test_schedule_scales_each_groups_own_rate(network: PreTrainedModel) -> None:
@@ -129,3 +130,35 @@ def test_schedule_scales_each_groups_own_rate(network: PreTrainedModel) -> None:
         [0.75 * peak for peak in peaks]
     )
     assert isinstance(optimizer, torch.optim.AdamW)
+
+
+@pytest.mark.parametrize(
+    ("changes", "warmup_steps"),
+    [({"warmup": 0.25}, 2), ({"warmup": 0.3}, 3), ({"warmup": 0.25, "warmup_steps": 5}, 5)],
+)
+def test_warm_up_is_a_share_of_the_steps_unless_they_are_given(
+    network: PreTrainedModel, changes: dict[str, object], warmup_steps: int
+) -> None:
+    optimizer = make_optimizer(network, optimization(**changes))
+    schedule = make_schedule(optimizer, optimization(**changes), total_steps=8)
+    (head_lr,) = {group["lr"] for group in optimizer.param_groups if "head" in group["parts"]}
+    assert head_lr == pytest.approx(1e-2 / (warmup_steps + 1))
+    for _ in range(warmup_steps):
+        optimizer.step()
+        schedule.step()
+    assert max(group["lr"] for group in optimizer.param_groups) == 1e-2
+
+
+def test_adafactor_has_the_same_groups_and_keeps_less(network: PreTrainedModel) -> None:
+    kept = {}
+    for adam in (Adam((0.9, 0.999), 1e-8), None):
+        optimizer = make_optimizer(network, optimization(adam=adam))
+        assert [group["lr"] for group in optimizer.param_groups] == [
+            group["lr"] for group in parameter_groups(network, optimization())
+        ]
+        network(torch.ones(1, 4, dtype=torch.long)).logits.sum().backward()
+        optimizer.step()
+        states = optimizer.state.values()
+        kept[type(optimizer)] = sum(each.numel() for state in states for each in state.values())
+    assert kept.keys() == {torch.optim.AdamW, torch.optim.Adafactor}
+    assert kept[torch.optim.Adafactor] < 0.1 * kept[torch.optim.AdamW]

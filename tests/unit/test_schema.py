@@ -83,7 +83,7 @@ def test_the_policies_are_those_of_the_checks() -> None:
 
 
 def test_the_default_monitor_is_a_metric() -> None:
-    trainer = yaml.safe_load((CONF / "trainer" / "default.yaml").read_text("utf-8"))
+    trainer = yaml.safe_load((CONF / "trainer" / "base.yaml").read_text("utf-8"))
     assert monitor_mode(trainer["monitor"], multi_label=False) == "max"
 
 
@@ -133,7 +133,7 @@ def test_a_label_may_look_like_a_whole_number() -> None:
 
 def test_sections_have_a_key_for_everything_the_yaml_says() -> None:
     """A key of a YAML that the schema lacks would stop every run."""
-    for group in ("data", "model"):
+    for group in ("data", "model", "optimizer", "scheduler", "trainer"):
         base = yaml.safe_load((CONF / group / "base.yaml").read_text("utf-8"))
         section = TrainConfig.model_fields[group].annotation
         assert isinstance(section, type)

@@ -111,7 +111,7 @@ class Classifier(L.LightningModule):
         self.log_dict({f"validation/{name}": value for name, value in metrics.items()})
 
     def configure_optimizers(self) -> Any:  # noqa: ANN401 - Lightning takes many forms
-        """AdamW and its schedule, stepped with each optimizer step."""
+        """The optimizer and its schedule, stepped with each optimizer step."""
         optimizer = make_optimizer(self.network, self.optimization)
         schedule = make_schedule(optimizer, self.optimization, self.total_steps)
         return {

@@ -1,4 +1,4 @@
-"""AdamW with decay and learning rate by parameter, and the schedule of the learning rate."""
+"""The optimizer, with decay and learning rate by parameter, and the learning rate's schedule."""
 
 from __future__ import annotations
 
@@ -19,65 +19,79 @@ EMBEDDINGS = re.compile(r"\b(?:\w*embeddings?|embed_\w+|wte|wpe)\b")
 
 
 @dataclass(frozen=True, slots=True)
+class Adam:
+    """The numbers of AdamW.
+
+    Args:
+        betas: Decay of its running averages, of the gradient and of its square.
+        eps: Added to its denominator.
+    """
+
+    betas: tuple[float, float]
+    eps: float
+
+
+@dataclass(frozen=True, slots=True)
 class Optimization:
     """How the weights are updated.
 
     Args:
-        lr: Peak learning rate of the encoder.
+        lr: Peak learning rate of the encoder; Adafactor's is a share of the weights' size.
         head_lr: Peak learning rate of the classification head.
         weight_decay: Decoupled decay, for matrices only: not for biases and norms.
-        betas: AdamW's running averages.
-        eps: AdamW's denominator.
+        adam: Of AdamW; None takes Adafactor.
         layer_decay: Factor on the learning rate for each layer further from the head.
         shape: Shape of the schedule after the warm-up.
         warmup: Share of the steps in which the learning rate rises from zero.
+        warmup_steps: Those steps; where given, in place of the share.
         gradient_clip: Greatest norm of the gradient; None clips nothing.
     """
 
     lr: float
     head_lr: float
     weight_decay: float
-    betas: tuple[float, float]
-    eps: float
+    adam: Adam | None
     layer_decay: float
     shape: Shape
     warmup: float
+    warmup_steps: int | None
     gradient_clip: float | None
 
 
-def make_optimizer(network: nn.Module, optimization: Optimization) -> torch.optim.AdamW:
-    """AdamW (Loshchilov & Hutter, 2019, "Decoupled Weight Decay Regularization"), fused."""
-    return torch.optim.AdamW(
-        parameter_groups(network, optimization),
-        lr=optimization.lr,
-        betas=optimization.betas,
-        eps=optimization.eps,
-        fused=True,
-    )
+def make_optimizer(network: nn.Module, optimization: Optimization) -> torch.optim.Optimizer:
+    """AdamW, fused, or Adafactor.
+
+    They are those of Loshchilov & Hutter, 2019, "Decoupled Weight Decay Regularization", and of
+    Shazeer & Stern, 2018, "Adafactor: Adaptive Learning Rates with Sublinear Memory Cost".
+    """
+    groups, adam = parameter_groups(network, optimization), optimization.adam
+    if adam is None:
+        return torch.optim.Adafactor(groups, lr=optimization.lr)
+    return torch.optim.AdamW(groups, lr=optimization.lr, betas=adam.betas, eps=adam.eps, fused=True)
 
 
 def make_schedule(
     optimizer: torch.optim.Optimizer, optimization: Optimization, total_steps: int
 ) -> LambdaLR:
     """The schedule of a training of ``total_steps``, to be stepped with each optimizer step."""
+    warmup_steps = optimization.warmup_steps
+    if warmup_steps is None:
+        warmup_steps = math.ceil(optimization.warmup * total_steps)
     return LambdaLR(
         optimizer,
-        lambda step: learning_rate_factor(
-            step, total_steps, optimization.warmup, optimization.shape
-        ),
+        lambda step: learning_rate_factor(step, total_steps, warmup_steps, optimization.shape),
     )
 
 
-def learning_rate_factor(step: int, total_steps: int, warmup: float, shape: Shape) -> float:
+def learning_rate_factor(step: int, total_steps: int, warmup_steps: int, shape: Shape) -> float:
     """The learning rate of a step, as a share of its peak.
 
     Args:
         step: The step, from 0.
         total_steps: All steps; at this one the decaying shapes reach zero.
-        warmup: Share of the steps in which the rate rises linearly.
+        warmup_steps: The first steps, in which the rate rises linearly.
         shape: What follows the warm-up.
     """
-    warmup_steps = math.ceil(warmup * total_steps)
     if step < warmup_steps:
         return (step + 1) / (warmup_steps + 1)
     if shape == "constant":
