@@ -40,6 +40,11 @@ VERBS = {
         "textmill.describe", "fetch, check and describe a data set", "train", {"json": "print JSON"}
     ),
     "train": Verb("textmill.train", "train a classifier, judge it, and write the run", "train"),
+    "sweep": Verb(
+        "textmill.sweep",
+        "search for the best settings, ending runs that promise little",
+        "sweep",
+    ),
     "evaluate": Verb("textmill.evaluate", "judge a bundle on any data set", "evaluate"),
     "predict": Verb("textmill.predict", "label texts with a bundle"),
     "explain": Verb("textmill.explain", "show which words a label comes from"),

@@ -35,11 +35,13 @@ class Composed(Generic[ConfigT]):
         config: The checked configuration.
         resolved: The same as plain containers, all interpolations resolved.
         overrides: The overrides as they were given.
+        config_dir: The folder of the user's own files, as it was given.
     """
 
     config: ConfigT
     resolved: dict[str, Any]
     overrides: tuple[str, ...]
+    config_dir: str | None = None
 
 
 class _Carry(BaseException):

@@ -6,7 +6,7 @@ The YAML files under ``conf/`` hold the defaults and the comments; nothing here 
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -274,6 +274,46 @@ class TrainConfig(Section):
     resume: Text | None
 
 
+class ParameterSection(Section):
+    """What a search varies; none of its keys has to be given."""
+
+    choices: list[bool | int | float | str | None] | None = None
+    low: int | float | None = None
+    high: int | float | None = None
+    log: bool = False
+    step: int | float | None = None
+    when: dict[Text, Any] = {}
+
+
+class PruningSection(Section):
+    startup_trials: NotNegative
+    warmup: NotNegative
+    reduction_factor: Annotated[int, Field(ge=2)]
+    longest: Positive | None
+
+
+class SweepSection(Section):
+    name: Name
+    space: Annotated[dict[Text, ParameterSection], Field(min_length=1)]
+    objectives: Annotated[list[Text], Field(min_length=1)]
+    sampler: Literal["tpe", "random", "cmaes", "grid", "nsga2"]
+    startup_trials: NotNegative
+    population: Annotated[int, Field(ge=2)]
+    pruner: Literal["none", "median", "hyperband"]
+    pruning: PruningSection
+    trials: Positive | None
+    minutes: PositiveNumber | None
+    seed: Seed
+    storage: Text | None
+    keep: Literal["best", "all"]
+
+
+class SweepConfig(TrainConfig):
+    """The configuration of ``textmill sweep``."""
+
+    sweep: SweepSection
+
+
 class EvaluateConfig(Section):
     """The configuration of ``textmill evaluate``."""
 
@@ -286,4 +326,8 @@ class EvaluateConfig(Section):
     seed: Seed
 
 
-SCHEMAS: dict[Text, type[Section]] = {"train": TrainConfig, "evaluate": EvaluateConfig}
+SCHEMAS: dict[Text, type[Section]] = {
+    "train": TrainConfig,
+    "evaluate": EvaluateConfig,
+    "sweep": SweepConfig,
+}

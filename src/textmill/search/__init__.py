@@ -1,0 +1,1 @@
+"""A search: many runs with different settings, to find the best."""

@@ -1,0 +1,229 @@
+"""From the configuration of a search to what it varies, and to the configurations of its trials."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from textmill.config_files import group_choices
+from textmill.configuration import Composed, check, compose, validate
+from textmill.errors import InputError
+from textmill.explanations import known_keys, unknown_choice, unknown_key
+from textmill.schema import ParameterSection, SweepConfig, TrainConfig
+from textmill.search.objectives import monitored, objective_problems
+from textmill.search.space import Parameter, Value, in_order, space_problems
+
+# Keys that every trial gets from the search itself.
+OWN_KEYS = ("name", "resume", "runs_dir", "trainer.monitor")
+
+
+def searched(composed: Composed[SweepConfig]) -> tuple[Parameter, ...]:
+    """What a search varies, checked with everything else that its trials hang on.
+
+    Raises:
+        InputError: Something of the search can't be done; all problems at once.
+    """
+    config = composed.config
+    space = [_parameter(key, one, composed) for key, one in config.sweep.space.items()]
+    problems = [
+        *_given_problems(composed),
+        *space_problems(space),
+        *objective_problems(
+            config.sweep.objectives, config.sweep.pruner, multi_label=config.data.multi_label
+        ),
+        *_budget_problems(config, space),
+    ]
+    for parameter in space:
+        problems += _parameter_problems(parameter, composed)
+    if problems:
+        raise InputError.all_of(problems)
+    return in_order(space)
+
+
+def trial_config(
+    composed: Composed[SweepConfig], parameters: Mapping[str, Value], name: str
+) -> Composed[TrainConfig]:
+    """The configuration of a trial.
+
+    Args:
+        composed: The search's configuration.
+        parameters: What was chosen for the trial.
+        name: The name of its run.
+
+    Raises:
+        InputError: What was chosen doesn't go together.
+    """
+    chosen: dict[str, Value] = {"name": name, **parameters}
+    metric = monitored(composed.config.sweep.objectives)
+    if metric is not None:
+        chosen["trainer.monitor"] = metric
+    groups = group_choices()
+    overrides = [
+        f"{key}={value}" if key in groups else f"{key}={json.dumps(value, ensure_ascii=False)}"
+        for key, value in chosen.items()
+    ]
+    return _training(_compose(composed, [*_without(composed.overrides, chosen), *overrides]))
+
+
+def longest_trial(config: SweepConfig, space: Sequence[Parameter]) -> int | None:
+    """The validations of the longest trial; None where only its data would tell."""
+    if config.sweep.pruning.longest is not None:
+        return config.sweep.pruning.longest
+    if config.trainer.max_steps is not None:
+        return None
+    highest = {one.key: max(_numbers(one.extremes), default=1) for one in space}
+    epochs = highest.get("trainer.max_epochs", config.trainer.max_epochs)
+    validations = highest.get("trainer.validations", config.trainer.validations)
+    return int(epochs * validations)
+
+
+def _numbers(values: Sequence[Value]) -> list[float]:
+    return [value for value in values if isinstance(value, int | float)]
+
+
+def _compose(composed: Composed[SweepConfig], overrides: Sequence[str]) -> Composed[SweepConfig]:
+    """A configuration like another, but with other overrides."""
+    folder = composed.config_dir
+    argv = [*overrides, *(() if folder is None else ("--config-dir", folder))]
+    unchecked = compose(argv, "sweep")
+    return check(unchecked.cfg, SweepConfig, overrides, find=unchecked.find_origins)
+
+
+def _training(composed: Composed[SweepConfig]) -> Composed[TrainConfig]:
+    """The configuration without what is the search's."""
+    resolved = {key: value for key, value in composed.resolved.items() if key != "sweep"}
+    overrides = tuple(one for one in composed.overrides if not one.startswith("sweep"))
+    return Composed(validate(resolved, TrainConfig), resolved, overrides)
+
+
+def _parameter(key: str, section: ParameterSection, composed: Composed[SweepConfig]) -> Parameter:
+    ends = (section.low, section.high)
+    whole = all(isinstance(end, int) for end in ends) and not _takes_fractions(key, composed)
+    return Parameter(
+        key,
+        choices=None if section.choices is None else tuple(section.choices),
+        low=section.low,
+        high=section.high,
+        log=section.log,
+        step=section.step,
+        whole=whole,
+        when={
+            other: tuple(values) if isinstance(values, list) else (values,)
+            for other, values in section.when.items()
+        },
+    )
+
+
+def _takes_fractions(key: str, composed: Composed[SweepConfig]) -> bool:
+    """Whether the schema takes numbers for a key that are not whole; whether in range or not."""
+    try:
+        return "whole number" not in " ".join(_complaints(key, 0.5, composed))
+    except KeyError:
+        return False
+
+
+def _parameter_problems(parameter: Parameter, composed: Composed[SweepConfig]) -> list[InputError]:
+    """What is wrong with a parameter's key, and with its values."""
+    key, groups = parameter.key, group_choices()
+    where = f"sweep.space.{key}"
+    if key in groups:
+        return list(_group_problems(parameter, composed))
+    if key not in known_keys(TrainConfig):
+        [problem] = unknown_key(key, TrainConfig).problems
+        return [InputError(f"sweep.space: {problem}")]
+    if key in OWN_KEYS:
+        return [InputError("the search itself sets it", where=where, hint="leave it out")]
+    lines: dict[str, None] = {}
+    for value in parameter.extremes:
+        try:
+            lines.update(dict.fromkeys(_complaints(key, value, composed)))
+        except KeyError:
+            return [InputError("the section is null", where=where, hint="leave it out")]
+    return [InputError(f"sweep.space: {line}") for line in lines]
+
+
+def _group_problems(parameter: Parameter, composed: Composed[SweepConfig]) -> Iterator[InputError]:
+    group = parameter.key
+    if group == "sweep":
+        yield InputError("a search can't vary itself", where="sweep.space.sweep")
+        return
+    for choice in parameter.choices or ():
+        if choice not in group_choices()[group]:
+            yield unknown_choice(group, str(choice), group_choices()[group])
+            continue
+        try:
+            _compose(
+                composed, [*_without(composed.overrides, {group: choice}), f"{group}={choice}"]
+            )
+        except InputError as error:
+            yield from (InputError(f"with {group}={choice}: {line}") for line in error.problems)
+    if parameter.choices is None:
+        where = f"sweep.space.{group}"
+        yield InputError("a group has no range", where=where, hint="give choices")
+
+
+def _complaints(key: str, value: Value, composed: Composed[SweepConfig]) -> tuple[str, ...]:
+    """What the schema says of a value.
+
+    Raises:
+        KeyError: The key's section is null.
+    """
+    values: dict[str, Any] = copy.deepcopy(composed.resolved)
+    *sections, name = key.split(".")
+    section = values
+    for part in sections:
+        section = section[part] if section is not None else {}
+    if section is None:
+        raise KeyError(key)
+    section[name] = value
+    try:
+        validate(values, SweepConfig)
+    except InputError as error:
+        return error.problems
+    return ()
+
+
+def _given_problems(composed: Composed[SweepConfig]) -> Iterator[InputError]:
+    if composed.config.resume is not None:
+        hint = "leave it out: the same command goes on where the search was"
+        yield InputError("a search is not resumed like a run", where="resume", hint=hint)
+    for override in composed.overrides:
+        key = _key(override)
+        if key in composed.config.sweep.space:
+            hint = "leave it out, or take it from sweep.space"
+            yield InputError(f"{key} is searched, so it can't be given", hint=hint)
+
+
+def _budget_problems(config: SweepConfig, space: Sequence[Parameter]) -> Iterator[InputError]:
+    sweep = config.sweep
+    if sweep.sampler == "grid":
+        for parameter in space:
+            if parameter.listed is None:
+                where = f"sweep.space.{parameter.key}"
+                yield InputError("a grid needs a step", where=where, hint="give step or choices")
+    elif sweep.trials is None and sweep.minutes is None:
+        where = "sweep.trials and sweep.minutes"
+        yield InputError("the search has no end", where=where, hint="set one of them")
+    if sweep.pruner == "hyperband" and longest_trial(config, space) is None:
+        yield InputError(
+            "hyperband must know how long the longest trial is",
+            where="sweep.pruning.longest",
+            hint="set it to the number of validations, or trainer.max_steps=null",
+        )
+    if sweep.pruner != "none" and config.trainer.devices > 1:
+        yield InputError(
+            "a trial of several processes can't be pruned",
+            where=f"trainer.devices={config.trainer.devices}",
+            hint="set sweep.pruner=none, or trainer.devices=1",
+        )
+
+
+def _without(overrides: Sequence[str], keys: Mapping[str, object]) -> list[str]:
+    """The overrides of other keys."""
+    return [override for override in overrides if _key(override) not in keys]
+
+
+def _key(override: str) -> str:
+    return override.partition("=")[0].lstrip("+~")
