@@ -22,7 +22,7 @@ EXTRAS = {
 }
 OPTIONAL = EXTRAS.keys() - {"dev"}
 # Run as a command, or imported by another for us.
-NOT_IMPORTED = {"pip", "alembic", "sqlalchemy"}
+NOT_IMPORTED = {"pip", "alembic", "cmaes", "sqlalchemy"}
 # Pydantic's own half, and the one module of it that names the shape of its errors.
 NOT_DECLARED = {"pydantic-core"}
 

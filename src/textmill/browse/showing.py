@@ -123,7 +123,7 @@ def _trackers(entry: Entry) -> Iterator[tuple[str, object]]:
 
 def _next_steps(entry: Entry) -> Iterator[tuple[str, object]]:
     folder, state = entry.run.folder, entry.manifest.get("state")
-    if state != "finished":
+    if state not in ("finished", "pruned"):
         when = "go on, if it isn't running" if state == "running" else "go on"
         yield when, f"textmill train resume={_quoted(folder)}"
     if entry.run.bundle.exists():

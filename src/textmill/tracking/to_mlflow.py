@@ -30,7 +30,12 @@ IDENTITY = "textmill.identity"
 _MOST_PARAMS = 100
 _MOST_METRICS = 1000
 _DIGEST_LENGTH = 36
-_STATUS = {"finished": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
+_STATUS = {
+    "finished": "FINISHED",
+    "failed": "FAILED",
+    "interrupted": "KILLED",
+    "pruned": "KILLED",
+}
 
 
 class MLflowTracker:

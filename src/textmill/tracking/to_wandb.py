@@ -138,7 +138,7 @@ class WandbTracker:
 
         self._run.log({}, commit=True)
         self._run.summary.update(self._final)
-        self._run.finish(exit_code=0 if state == "finished" else 1)
+        self._run.finish(exit_code=0 if state in ("finished", "pruned") else 1)
         if self._owns_service:
             wandb.teardown()
         if self._upload is not None:
