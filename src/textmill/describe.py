@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from json import dumps
 
 import numpy as np
@@ -15,7 +16,8 @@ from textmill.data.statistics import describe_examples
 from textmill.data.tables import data_tables
 from textmill.data.tokens import tokenize_split
 from textmill.encoding import NO_BOUND, LengthPolicy
-from textmill.recipe import Encoder, encoder_of, examples_of
+from textmill.errors import make_all
+from textmill.recipe import Encoder, check_files, check_model, encoder_of, examples_of
 from textmill.schema import TrainConfig
 
 
@@ -31,6 +33,7 @@ def run(composed: Composed[TrainConfig], *, json: bool) -> None:
         MachineError: The data or the model can't be fetched.
     """
     config = composed.config
+    make_all([partial(check_files, config.data), partial(check_model, config.model)])
     examples = examples_of(config.data, config.seed)
     encoder = encoder_of(config.model, config.data)
     lengths = _token_lengths(examples, encoder)

@@ -6,7 +6,8 @@ Inside, code raises one of these; the command line prints each problem as one li
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Self
 
 MOST_NAMES = 30
 
@@ -26,14 +27,8 @@ class TextmillError(Exception):
         self.problems: tuple[str, ...] = (one_line(what, where=where, hint=hint),)
         super().__init__(self.problems[0])
 
-
-class InputError(TextmillError):
-    """The input was wrong: a key, a file, a row, a folder."""
-
-    exit_status = 2
-
     @classmethod
-    def all_of(cls, problems: Iterable[InputError]) -> InputError:
+    def all_of(cls, problems: Iterable[TextmillError]) -> Self:
         """One error that tells several problems at once."""
         lines = tuple(line for problem in problems for line in problem.problems)
         error = cls("\n".join(lines))
@@ -41,8 +36,32 @@ class InputError(TextmillError):
         return error
 
 
+class InputError(TextmillError):
+    """The input was wrong: a key, a file, a row, a folder."""
+
+    exit_status = 2
+
+
 class MachineError(TextmillError):
     """The machine failed: a full disk, a folder that can't be written, a network that is away."""
+
+
+def make_all(checks: Iterable[Callable[[], object]]) -> None:
+    """Makes every one of some checks, and tells together what they find.
+
+    Raises:
+        InputError: The input is wrong, whatever else is.
+        MachineError: Only the machine is.
+    """
+    found: list[TextmillError] = []
+    for check in checks:
+        try:
+            check()
+        except TextmillError as error:
+            found.append(error)
+    if found:
+        wrong_input = any(isinstance(error, InputError) for error in found)
+        raise (InputError if wrong_input else MachineError).all_of(found) from found[0]
 
 
 def one_line(what: str, *, where: str | None = None, hint: str | None = None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -14,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 
 from textmill.config_files import BASE, group_choices
 from textmill.errors import InputError, did_you_mean
+from textmill.origins import NOWHERE, Origins
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -35,7 +37,6 @@ EXPECTATIONS = {
     "less_than": "give a number less than {lt}",
     "less_than_equal": "give a number of at most {le}",
     "list_type": "give a list, such as [A,B]",
-    "literal_error": "give {expected}",
     "missing": "give a longer list",
     "string_too_long": "give text no longer than {max_length}",
     "string_too_short": "give text no shorter than {min_length}",
@@ -46,15 +47,18 @@ EXPECTATIONS = {
 
 
 def explain_validation(
-    error: ValidationError, values: Mapping[str, Any], schema: type[BaseModel]
-) -> InputError:
-    """Tells every problem that a schema found in ``values``, each in one line."""
+    error: ValidationError,
+    values: Mapping[str, Any],
+    schema: type[BaseModel],
+    origins: Origins = NOWHERE,
+) -> dict[str, InputError]:
+    """Tells every problem that a schema found in ``values``, each in one line, by its key."""
     by_key: dict[str, list[ErrorDetails]] = {}
     for detail in error.errors():
         by_key.setdefault(_key_of(detail, values), []).append(detail)
     # Each member of a union complains; those that understood more of the value count.
     told = [key for key in by_key if not any(other.startswith(f"{key}.") for other in by_key)]
-    return InputError.all_of(_explain_value(key, by_key[key], schema) for key in told)
+    return {key: _explain_value(key, by_key[key], schema, origins) for key in told}
 
 
 def explain_composition(error: Exception, schema: type[BaseModel]) -> InputError:
@@ -71,17 +75,27 @@ def explain_composition(error: Exception, schema: type[BaseModel]) -> InputError
     return InputError(f"the configuration is wrong: {_first_line(error)}", hint=HELP)
 
 
-def explain_interpolation(key: str, error: Exception) -> InputError:
+def explain_interpolation(key: str, error: Exception, origins: Origins) -> InputError:
     """Tells in one line why the value of ``key``, which refers to another, can't be had."""
     if isinstance(error, InterpolationKeyError) and (match := re.search("'(.+)'", str(error))):
-        return InputError(f"{key} refers to {match[1]!r}, which is not a key", hint=f"set {key}")
-    reason = _first_line(error).partition("while resolving interpolation: ")
-    return InputError(f"{key} can't be worked out ({reason[2] or reason[0]})", hint=f"set {key}")
+        what = f"{key} refers to {match[1]!r}, which is not a key"
+    else:
+        reason = _first_line(error).partition("while resolving interpolation: ")
+        what = f"{key} can't be worked out ({reason[2] or reason[0]})"
+    return InputError(what, where=origins.file(key), hint=f"set {key}")
 
 
-def unknown_key(key: str, schema: type[BaseModel]) -> InputError:
+def unknown_key(key: str, schema: type[BaseModel], origins: Origins = NOWHERE) -> InputError:
     """The error of a key that there isn't, with those that may have been meant."""
-    return InputError(f"there is no key {key!r}", hint=_key_hint(key, list(known_keys(schema))))
+    hint = _key_hint(key, list(known_keys(schema)))
+    return InputError(f"there is no key {key!r}", where=origins.file(key), hint=hint)
+
+
+def not_given(key: str, origins: Origins = NOWHERE) -> InputError:
+    """The error of a key without a value."""
+    origin = origins.of(key)
+    where = origin.place if origin and origin.kind == "own" else None
+    return InputError(f"{key} is not given", where=where, hint=f"add {key}=VALUE")
 
 
 def unknown_choice(group: str, name: str, options: Iterable[str]) -> InputError:
@@ -97,15 +111,16 @@ def known_keys(schema: type[BaseModel], prefix: str = "") -> Iterator[str]:
     """Every key of a schema, dotted, sections included."""
     for name, field in schema.model_fields.items():
         yield f"{prefix}{name}"
-        for section in _sections_in(field.annotation):
+        for section in sections_in(field.annotation):
             yield from known_keys(section, f"{prefix}{name}.")
 
 
-def _sections_in(annotation: Any) -> Iterator[type[BaseModel]]:  # noqa: ANN401 - any annotation
+def sections_in(annotation: Any) -> Iterator[type[BaseModel]]:  # noqa: ANN401 - any annotation
+    """The sections that a key of this type may hold."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
     for argument in get_args(annotation):
-        yield from _sections_in(argument)
+        yield from sections_in(argument)
 
 
 def _missing_file(error: MissingConfigException) -> InputError:
@@ -167,25 +182,29 @@ def _is_missing(detail: ErrorDetails) -> bool:
 
 
 def _explain_value(
-    key: str, details: Sequence[ErrorDetails], schema: type[BaseModel]
+    key: str, details: Sequence[ErrorDetails], schema: type[BaseModel], origins: Origins
 ) -> InputError:
     if details[0]["type"] == "extra_forbidden":
-        return unknown_key(key, schema)
+        return unknown_key(key, schema, origins)
     if _is_missing(details[0]):
-        return InputError(f"{key} is not given", hint=f"add {key}=VALUE")
+        return not_given(key)
+    where = origins.file(key)
     value = json.dumps(details[0]["input"], ensure_ascii=False, default=str)
     what = f"{key} can't be {value}" if len(value) <= LONGEST_VALUE else f"{key} is wrong"
     if details[0]["type"] == "model_type":
         first = _keys_in(key, list(known_keys(schema)))[0]
-        return InputError(what, hint=f"it has keys of its own, so set those, such as {first}=VALUE")
+        hint = f"it has keys of its own, so set those, such as {first}=VALUE"
+        return InputError(what, where=where, hint=hint)
     expected = " or ".join(dict.fromkeys(_expectation(detail) for detail in details))
     hint = expected.replace(" or give ", " or ")
     if isinstance(details[0]["input"], float | bool) and "give text" in hint:
         hint += f", with quotes inside quotes: {key}=\"'VALUE'\""
-    return InputError(what, hint=hint)
+    return InputError(what, where=where, hint=hint)
 
 
 def _expectation(detail: ErrorDetails) -> str:
+    if detail["type"] == "literal_error":
+        return f"give {detail['ctx']['expected']}{_nearest(detail)}"
     template = EXPECTATIONS.get(detail["type"])
     if template is None:
         return detail["msg"].removeprefix("Value error, ")
@@ -196,6 +215,13 @@ def _expectation(detail: ErrorDetails) -> str:
             for name, bound in bounds.items()
         }
     )
+
+
+def _nearest(detail: ErrorDetails) -> str:
+    """The choice that was meant, if the value is like one."""
+    choices = re.findall("'([^']*)'", str(detail["ctx"]["expected"]))
+    near = difflib.get_close_matches(str(detail["input"]).casefold(), choices, n=1)
+    return f" (did you mean {near[0]}?)" if near else ""
 
 
 def _first_line(error: Exception) -> str:

@@ -39,7 +39,7 @@ def check_overrides(argv: Sequence[str], schema: type[BaseModel]) -> OwnFiles:
     Raises:
         InputError: Something is wrong.
     """
-    arguments = _parse_flags(argv)
+    arguments = parse_flags(argv)
     problems: list[InputError] = []
     if arguments.config_dir is not None:
         problems += check_folder(Path(arguments.config_dir))
@@ -66,7 +66,12 @@ def check_overrides(argv: Sequence[str], schema: type[BaseModel]) -> OwnFiles:
     return own
 
 
-def _parse_flags(argv: Sequence[str]) -> argparse.Namespace:
+def parse_flags(argv: Sequence[str]) -> argparse.Namespace:
+    """Hydra's flags, and the overrides beside them.
+
+    Raises:
+        InputError: There is a flag that Hydra doesn't have.
+    """
     parser = get_args_parser()
 
     def refuse(message: str) -> NoReturn:

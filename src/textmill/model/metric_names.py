@@ -73,6 +73,13 @@ def metric_names(*, multi_label: bool) -> tuple[str, ...]:
     return MULTI_LABEL_METRICS if multi_label else SINGLE_LABEL_METRICS
 
 
+def is_metric(name: str, *, multi_label: bool) -> bool:
+    """Whether one kind of classification has a metric, or a label's own, as ``f1/positive``."""
+    metric, slash, label = name.partition("/")
+    of_label = bool(slash and label and metric in PER_LABEL_METRICS)
+    return of_label or name in metric_names(multi_label=multi_label)
+
+
 def monitor_mode(name: str, *, multi_label: bool) -> Literal["min", "max"]:
     """Whether a metric is better when it is lower or when it is higher.
 
@@ -83,13 +90,11 @@ def monitor_mode(name: str, *, multi_label: bool) -> Literal["min", "max"]:
     Raises:
         InputError: This kind of classification has no such metric.
     """
-    known = metric_names(multi_label=multi_label)
-    metric, slash, label = name.partition("/")
-    if name not in known and not (slash and label and metric in PER_LABEL_METRICS):
+    if not is_metric(name, multi_label=multi_label):
         kind = "multi-label" if multi_label else "single-label"
         raise InputError(
             f"{name!r} is not a metric of {kind} classification",
             where="trainer.monitor",
-            hint=did_you_mean(name, known),
+            hint=did_you_mean(name, metric_names(multi_label=multi_label)),
         )
     return "min" if name in LOWER_IS_BETTER else "max"
