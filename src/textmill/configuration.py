@@ -2,29 +2,51 @@
 
 from __future__ import annotations
 
+import copy
 import os
+import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import hydra
 import yaml
+from hydra import version
+from hydra._internal.hydra import Hydra
+from hydra._internal.utils import create_config_search_path
+from hydra.core.config_search_path import ConfigSearchPath, SearchPathQuery
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf, flag_override
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 
 from textmill.config_files import CONFIG_PACKAGE
+from textmill.contradictions import contradictions, known_part
 from textmill.errors import InputError
-from textmill.explanations import explain_composition, explain_interpolation, explain_validation
-from textmill.overrides import check_overrides
+from textmill.explanations import (
+    explain_composition,
+    explain_interpolation,
+    explain_validation,
+    known_keys,
+    not_given,
+    unknown_key,
+)
+from textmill.origins import FindOrigins, Origins, find_origins
+from textmill.overrides import check_overrides, parse_flags
+from textmill.own_files import OwnFiles
 from textmill.resolvers import register_resolvers
 from textmill.schema import SCHEMAS, Section
 
 ConfigT = TypeVar("ConfigT", bound=Section)
+
+_REFERENCE = re.compile(r"\$\{([\w.]+)\}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +58,14 @@ class Composed(Generic[ConfigT]):
         resolved: The same as plain containers, all interpolations resolved.
         overrides: The overrides as they were given.
         config_dir: The folder of the user's own files, as it was given.
+        of_hydra: The overrides of Hydra's own keys.
     """
 
     config: ConfigT
     resolved: dict[str, Any]
     overrides: tuple[str, ...]
     config_dir: str | None = None
+    of_hydra: tuple[str, ...] = ()
 
 
 class _Carry(BaseException):
@@ -52,63 +76,217 @@ class _Carry(BaseException):
         self.error = error
 
 
+@dataclass(frozen=True, slots=True)
+class Unchecked:
+    """A composed configuration that may be wrong.
+
+    Args:
+        cfg: The configuration, its interpolations as they are.
+        find_origins: Finds where its keys were set.
+    """
+
+    cfg: DictConfig
+    find_origins: FindOrigins
+
+
 def run_with_hydra(
-    argv: Sequence[str], config_name: str, task: Callable[[Composed[Any]], None]
+    argv: Sequence[str],
+    config_name: str,
+    task: Callable[[Composed[Any]], None],
+    parts: Collection[str] | None = None,
 ) -> None:
     """Composes the configuration that ``argv`` asks for, checks it, and gives it to ``task``.
 
-    Hydra's own flags (``--cfg``, ``--multirun`` and so on) are answered by Hydra.
+    With ``--cfg job`` it is printed instead; Hydra's other flags are answered by Hydra.
+
+    Args:
+        argv: Overrides mixed with Hydra's flags.
+        config_name: The file that the configuration starts from.
+        task: What is done with it.
+        parts: The top keys that the task reads; None is all.
 
     Raises:
         InputError: The configuration is wrong; all problems found are told together.
     """
     schema = SCHEMAS[config_name]
     own = check_overrides(argv, schema)
+    flags = parse_flags(own.argv)
+    if flags.cfg == "job" and not flags.multirun:
+        _print_job(compose(argv, config_name), schema, flags.package, parts, resolve=flags.resolve)
+        return
     command_line = list(sys.argv)
+
+    checked: list[Composed[Any]] = []
 
     @hydra.main(version_base="1.3", config_path=f"pkg://{CONFIG_PACKAGE}", config_name=config_name)
     def composed(cfg: DictConfig) -> None:
-        # Lightning starts further processes with the command line as it was.
-        sys.argv = command_line
         try:
-            task(check(cfg, schema, [own.as_given(one) for one in _overrides()]))
+            one = check_given(cfg, schema, own, parts)
+            checked.append(replace(one, config_dir=flags.config_dir))
         except Exception as error:
             raise _Carry(error) from error
 
     register_resolvers()
     # Without this variable Hydra prints its errors and exits; with it, it raises them.
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    sys.argv = [command_line[0], *own.argv]
+    # Hydra wants the overrides together.
+    apart = [argument for argument in own.argv if argument not in flags.overrides]
+    sys.argv = [command_line[0], *apart, *flags.overrides]
     try:
-        composed()
+        with told_by_schema(schema, own):
+            composed()
     except _Carry as carried:
         raise carried.error from carried.error.__cause__
-    except (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError) as error:
-        raise own.told_as_given(explain_composition(error, schema)) from error
     finally:
         sys.argv = command_line
+    # Outside of Hydra, which would print what the task raises, and which a task may open anew.
+    for one in checked:
+        task(one)
+
+
+@contextmanager
+def told_by_schema(schema: type[Section], own: OwnFiles) -> Iterator[None]:
+    """Tells in one line what Hydra or OmegaConf refuses, by the keys that there are.
+
+    Args:
+        schema: What the configuration must become.
+        own: The command line.
+
+    Raises:
+        InputError: They refuse something.
+    """
+    try:
+        yield
+    except (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError) as error:
+        raise own.told_as_given(explain_composition(error, schema)) from error
+
+
+def compose(argv: Sequence[str], config_name: str) -> Unchecked:
+    """Composes the configuration that ``argv`` asks for.
+
+    Args:
+        argv: Overrides mixed with Hydra's flags; of these, ``--config-dir`` counts.
+        config_name: The file that the configuration starts from.
+
+    Raises:
+        InputError: It can't be composed.
+    """
+    schema = SCHEMAS[config_name]
+    own = check_overrides(argv, schema)
+    flags = parse_flags(own.argv)
+    name = flags.config_name or config_name
+    register_resolvers()
+    version.setbase("1.3")
+    with told_by_schema(schema, own):
+        opened = Hydra.create_main_hydra2("textmill", search_path(flags.config_dir))
+        try:
+            cfg = opened.compose_config(name, list(flags.overrides), RunMode.RUN)
+        finally:
+            GlobalHydra.instance().clear()
+    HydraConfig.instance().set_config(cfg)
+    with flag_override(cfg, ["struct", "readonly"], [False, False]):
+        del cfg["hydra"]
+    loader = opened.config_loader
+    return Unchecked(cfg, partial(find_origins, loader, name, tuple(flags.overrides), own.files))
+
+
+def search_path(config_dir: str | None) -> ConfigSearchPath:
+    """Where Hydra looks for files: in the package, and in the user's folder, if there is one."""
+    path = create_config_search_path(f"pkg://{CONFIG_PACKAGE}")
+    if config_dir is not None:
+        folder = f"file://{Path(config_dir).absolute()}"
+        path.prepend("command-line", folder, SearchPathQuery(provider="schema"))
+    return path
+
+
+def check_given(
+    cfg: DictConfig,
+    schema: type[ConfigT],
+    own: OwnFiles,
+    parts: Collection[str] | None = None,
+) -> Composed[ConfigT]:
+    """Checks the configuration that Hydra has composed now, with the overrides as they were given.
+
+    Args:
+        cfg: The configuration.
+        schema: What it must become.
+        own: The command line.
+        parts: As for `check`.
+
+    Raises:
+        InputError: As `check`.
+    """
+    find = partial(_find_given_origins, own)
+    checked = check(cfg, schema, overrides_as_given(own), find=find, parts=parts)
+    hydras = tuple(one for one in _overrides("hydra") if not one.startswith("hydra.mode="))
+    return replace(checked, of_hydra=hydras)
+
+
+def overrides_as_given(own: OwnFiles) -> tuple[str, ...]:
+    """The overrides of the configuration that Hydra has composed now, as they were given."""
+    return tuple(map(own.as_given, _overrides("task")))
 
 
 def check(
-    cfg: DictConfig, schema: type[ConfigT], overrides: Sequence[str] = ()
+    cfg: DictConfig,
+    schema: type[ConfigT],
+    overrides: Sequence[str] = (),
+    *,
+    find: FindOrigins = Origins,
+    parts: Collection[str] | None = None,
 ) -> Composed[ConfigT]:
     """Resolves and validates a composed configuration.
 
+    Args:
+        cfg: The configuration.
+        schema: What it must become.
+        overrides: The overrides as they were given.
+        find: Finds where its keys were set; asked only if something is wrong.
+        parts: The top keys whose contradictions count; None is all.
+
     Raises:
-        InputError: Values are missing, of the wrong type, out of range or unknown; all at once.
+        InputError: Values are missing, of the wrong type, out of range or unknown, or don't go
+            together; all at once.
     """
-    raw = OmegaConf.to_container(cfg, resolve=False)
-    missing = [key for key, value in _leaves(raw) if value == "???"]
-    if missing:
-        raise InputError.all_of(
-            InputError(f"{key} is not given", hint=f"add {key}=VALUE") for key in missing
-        )
-    problems = list(_unresolvable(cfg, raw))
+    plain, problems = _resolve(cfg, find)
+    try:
+        config = schema.model_validate(plain)
+    except ValidationError as error:
+        problems |= _own_problems(explain_validation(error, plain, schema, find()), problems, cfg)
     if problems:
-        raise InputError.all_of(problems)
-    resolved = OmegaConf.to_container(cfg, resolve=True)
-    plain = {str(key): value for key, value in dict(resolved).items()}  # type: ignore[arg-type]
-    return Composed(validate(plain, schema), plain, tuple(overrides))
+        config = known_part(plain, schema, problems)
+    found = contradictions(config, whole=not problems, parts=parts)
+    if problems or found:
+        raise InputError.all_of([*problems.values(), *(one.told(find()) for one in found)])
+    return Composed(config, plain, tuple(overrides))
+
+
+def _own_problems(
+    found: Mapping[str, InputError], known: Mapping[str, InputError], cfg: DictConfig
+) -> dict[str, InputError]:
+    """The problems that don't merely come from another key's, to which a key refers."""
+    raw = dict(_leaves(OmegaConf.to_container(cfg, resolve=False)))
+    wrong = {*found, *known}
+    return {
+        key: problem
+        for key, problem in found.items()
+        if key not in known and wrong.isdisjoint(_REFERENCE.findall(str(raw.get(key))))
+    }
+
+
+def _resolve(cfg: DictConfig, find: FindOrigins) -> tuple[dict[str, Any], dict[str, InputError]]:
+    """The values as plain containers, and what is wrong with those that can't be had, by key."""
+    raw = OmegaConf.to_container(cfg, resolve=False)
+    broken = _unresolvable(cfg, raw)
+    if broken:
+        cfg = copy.deepcopy(cfg)
+        for key in broken:
+            OmegaConf.update(cfg, key, "???")
+    resolved: Any = OmegaConf.to_container(cfg, resolve=True)
+    missing = [key for key, value in _leaves(resolved) if value == "???" and key not in broken]
+    problems = {key: not_given(key, find()) for key in missing}
+    problems |= {key: explain_interpolation(key, error, find()) for key, error in broken.items()}
+    return {str(key): value for key, value in resolved.items()}, problems
 
 
 def validate(values: Mapping[str, Any], schema: type[ConfigT]) -> ConfigT:
@@ -120,7 +298,7 @@ def validate(values: Mapping[str, Any], schema: type[ConfigT]) -> ConfigT:
     try:
         return schema.model_validate(values)
     except ValidationError as error:
-        raise explain_validation(error, values, schema) from error
+        raise InputError.all_of(explain_validation(error, values, schema).values()) from error
 
 
 def read_config(path: Path, schema: type[ConfigT]) -> ConfigT:
@@ -144,10 +322,36 @@ def _no_config(path: Path) -> InputError:
     )
 
 
-def _overrides() -> list[str]:
-    """The task's overrides; reading them one by one would resolve the interpolations in them."""
-    given = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)
-    return [str(override) for override in given] if isinstance(given, list) else []
+def _print_job(
+    unchecked: Unchecked,
+    schema: type[Section],
+    package: str | None,
+    parts: Collection[str] | None,
+    *,
+    resolve: bool,
+) -> None:
+    """Prints a configuration, or a part of it, if it is right."""
+    cfg: Any = unchecked.cfg
+    check(cfg, schema, find=unchecked.find_origins, parts=parts)
+    if package is not None and package != "_global_":
+        if package not in known_keys(schema):
+            raise unknown_key(package, schema)
+        cfg = OmegaConf.select(cfg, package)
+    print(OmegaConf.to_yaml(cfg, resolve=resolve).rstrip() if OmegaConf.is_config(cfg) else cfg)
+
+
+def _find_given_origins(own: OwnFiles) -> Origins:
+    """The origins of the keys of the configuration that Hydra has composed now."""
+    given = [*_overrides("hydra"), *_overrides("task")]
+    loader = GlobalHydra.instance().config_loader()
+    return find_origins(loader, HydraConfig.get().job.config_name, given, own.files)
+
+
+def _overrides(kind: str) -> list[str]:
+    """The overrides of Hydra's or of the task of the configuration that Hydra has composed now."""
+    # Reading them one by one would resolve the interpolations in them.
+    given = OmegaConf.to_container(HydraConfig.get().overrides[kind], resolve=False)
+    return [str(one) for one in given] if isinstance(given, list) else []
 
 
 def _leaves(value: object, prefix: str = "") -> Iterator[tuple[str, object]]:
@@ -163,10 +367,13 @@ def _leaves(value: object, prefix: str = "") -> Iterator[tuple[str, object]]:
         yield from _leaves(inner, f"{prefix}.{name}" if prefix else str(name))
 
 
-def _unresolvable(cfg: DictConfig, raw: object) -> Iterator[InputError]:
+def _unresolvable(cfg: DictConfig, raw: object) -> dict[str, OmegaConfBaseException]:
+    """The keys whose interpolations can't be resolved, and why."""
+    found: dict[str, OmegaConfBaseException] = {}
     for key, value in _leaves(raw):
         if isinstance(value, str) and "${" in value:
             try:
                 OmegaConf.select(cfg, key, throw_on_resolution_failure=True)
             except OmegaConfBaseException as error:
-                yield explain_interpolation(key, error)
+                found[key] = error
+    return found
