@@ -42,6 +42,7 @@ from textmill.origins import FindOrigins, Origins, find_origins
 from textmill.overrides import check_overrides, parse_flags
 from textmill.own_files import OwnFiles
 from textmill.resolvers import register_resolvers
+from textmill.saved_config import source_of
 from textmill.schema import SCHEMAS, Section
 
 ConfigT = TypeVar("ConfigT", bound=Section)
@@ -58,6 +59,7 @@ class Composed(Generic[ConfigT]):
         resolved: The same as plain containers, all interpolations resolved.
         overrides: The overrides as they were given.
         config_dir: The folder of the user's own files, as it was given.
+        base: The identity of the run, or the file, that it started from instead of the defaults.
         of_hydra: The overrides of Hydra's own keys.
     """
 
@@ -65,6 +67,7 @@ class Composed(Generic[ConfigT]):
     resolved: dict[str, Any]
     overrides: tuple[str, ...]
     config_dir: str | None = None
+    base: str | None = None
     of_hydra: tuple[str, ...] = ()
 
 
@@ -219,7 +222,8 @@ def check_given(
     find = partial(_find_given_origins, own)
     checked = check(cfg, schema, overrides_as_given(own), find=find, parts=parts)
     hydras = tuple(one for one in _overrides("hydra") if not one.startswith("hydra.mode="))
-    return replace(checked, of_hydra=hydras)
+    base = source_of(HydraConfig.get().job.config_name)
+    return replace(checked, base=base, of_hydra=hydras)
 
 
 def overrides_as_given(own: OwnFiles) -> tuple[str, ...]:

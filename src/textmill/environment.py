@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import os
 import platform
 import resource
@@ -28,8 +29,14 @@ PACKAGES = (
 
 
 def describe_environment() -> dict[str, Any]:
-    """Git state, package versions and machine, as plain containers for a run's manifest."""
-    return {"git": git_state(Path.cwd()), "packages": package_versions(), "machine": machine()}
+    """Folder, code, package versions and machine, as plain containers for a run's manifest."""
+    return {
+        "folder": str(Path.cwd()),
+        "git": git_state(Path.cwd()),
+        "source": source_hash(),
+        "packages": package_versions(),
+        "machine": machine(),
+    }
 
 
 def git_state(folder: Path) -> dict[str, Any] | None:
@@ -38,6 +45,16 @@ def git_state(folder: Path) -> dict[str, Any] | None:
     if commit is None:
         return None
     return {"commit": commit, "dirty": bool(_git(folder, "status", "--porcelain"))}
+
+
+def source_hash() -> str:
+    """A SHA-256 over Textmill's own files, which tells versions apart that have no number yet."""
+    package = Path(__file__).parent
+    hashed = hashlib.sha256()
+    for path in sorted(path for path in package.rglob("*") if path.suffix in (".py", ".yaml")):
+        content = hashlib.sha256(path.read_bytes()).hexdigest()
+        hashed.update(f"{path.relative_to(package).as_posix()} {content}\n".encode())
+    return hashed.hexdigest()
 
 
 def package_versions() -> dict[str, str]:
@@ -52,13 +69,14 @@ def package_versions() -> dict[str, str]:
 
 
 def machine() -> dict[str, Any]:
-    """Processor, cores, memory in bytes, and accelerators."""
+    """Processor, the instructions and threads used of it, memory in bytes, and accelerators."""
     import torch
 
     accelerators = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     return {
         "platform": platform.platform(),
         "processor": _processor_name(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),

@@ -196,13 +196,22 @@ def _read(group: str, written: str) -> OwnFile:
         raise InputError(f"there is no file {written}", where=where, hint=_nearest(group, written))
     if path.suffix.lower() not in SUFFIXES:
         raise InputError(f"{written} is not a YAML file", where=where, hint="give one, FILE.yaml")
-    node = _load(path, written)
+    node = load_yaml(path, written)
     if "defaults" not in node and _starts_from_base(group):
         node = DictConfig({"defaults": [BASE, "_self_"], **node})
     return OwnFile(group, written, path.absolute(), _package(group, path), node)
 
 
-def _load(path: Path, written: str) -> DictConfig:
+def load_yaml(path: Path, written: str) -> DictConfig:
+    """Reads a file of keys as Hydra would.
+
+    Args:
+        path: The file.
+        written: How it was given.
+
+    Raises:
+        InputError: It can't be read, or holds no keys.
+    """
     try:
         node: Any = OmegaConf.load(path)
     except yaml.MarkedYAMLError as error:

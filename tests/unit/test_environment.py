@@ -59,10 +59,26 @@ def test_versions_are_those_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert versions["textmill"] == __version__
 
 
+def test_the_source_has_another_hash_when_any_file_of_it_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(environment, "__file__", str(tmp_path / "environment.py"))
+    hashes = [environment.source_hash()]
+    for name, text in {"a.py": "1", "conf/a.yaml": "1", "conf/b.yaml": "1", "a.pyc": "1"}.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+        hashes.append(environment.source_hash())
+    (tmp_path / "a.py").write_text("2")
+    hashes.append(environment.source_hash())
+    assert hashes[-2] == hashes[-3]
+    assert len(set(hashes)) == len(hashes) - 1
+
+
 def test_the_description_is_plain_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     description = describe_environment()
     assert json.loads(json.dumps(description)) == description
+    assert description["folder"] == str(tmp_path)
     assert description["machine"]["cores"] == os.cpu_count()
     assert description["machine"]["memory_bytes"] > 2**20
 

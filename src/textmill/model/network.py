@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -27,6 +28,8 @@ HEAD_DROPOUT = (
     "classifier_dropout_prob",
     "cls_dropout",
 )
+# The files that decide what an encoder is.
+_ENCODER_SUFFIXES = (".safetensors", ".bin", ".json", ".txt", ".model")
 ATTENTION_DROPOUT = ("attention_probs_dropout_prob", "attention_dropout")
 
 
@@ -95,6 +98,24 @@ def load_config(pretrained: Pretrained) -> PreTrainedConfig:
 
     config: PreTrainedConfig = _load(AutoConfig.from_pretrained, pretrained, "configuration")
     return config
+
+
+def encoder_fingerprint(pretrained: Pretrained) -> str:
+    """What tells an encoder from others of its name: a SHA-256 of its files, or the hub's commit.
+
+    Raises:
+        InputError: There is none.
+    """
+    folder = Path(pretrained.location)
+    if not folder.is_dir():
+        commit = getattr(load_config(pretrained), "_commit_hash", None)
+        return str(commit or pretrained.revision)
+    hashed = hashlib.sha256()
+    for path in sorted(path for path in folder.iterdir() if path.suffix in _ENCODER_SUFFIXES):
+        with path.open("rb") as file:
+            content = hashlib.file_digest(file, "sha256").hexdigest()
+        hashed.update(f"{path.name} {content}\n".encode())
+    return hashed.hexdigest()
 
 
 def build_network(
