@@ -67,7 +67,7 @@ def charts(scale: float = 1.0) -> dict[str, Chart]:
 
 def facts(folder: Path, *, resumed: bool = False) -> RunFacts:
     """A run in a folder ``<runs_dir>/<date>/<run>``."""
-    return RunFacts("0a1b2c3d", folder, "demo", "textmill", CONFIG, resumed)
+    return RunFacts("0a1b2c3d", folder, "demo", "textmill", "group", CONFIG, resumed)
 
 
 def artifacts(folder: Path) -> list[RunArtifact]:

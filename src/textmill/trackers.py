@@ -46,6 +46,7 @@ def _facts(tracking: TrackingSection, run: Run, *, resumed: bool) -> RunFacts:
         folder=run.folder,
         name=tracking.run_name or manifest["name"],
         project=tracking.project,
+        group=tracking.group or manifest.get("group"),
         config={**config, "manifest": manifest},
         resumed=resumed,
     )
@@ -59,7 +60,6 @@ def _named(tracking: TrackingSection, facts: RunFacts, run: Run) -> Iterator[Nam
         settings = WandbSettings(
             mode=tracking.mode,
             entity=tracking.entity,
-            group=tracking.group,
             tags=tuple(tracking.tags),
             notes=tracking.notes,
             timeout=tracking.timeout,

@@ -79,7 +79,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def online(folder: Path, timeout: float = PATIENCE) -> WandbTracker:
-    settings = WandbSettings("online", None, None, (), None, timeout)
+    settings = WandbSettings("online", None, (), None, timeout)
     return WandbTracker(told.facts(folder), settings)
 
 
@@ -191,7 +191,7 @@ from pathlib import Path
 from tests import told
 from textmill.tracking.to_wandb import WandbSettings, WandbTracker
 facts = told.facts(Path(sys.argv[1]))
-tracker = WandbTracker(facts, WandbSettings("online", None, None, (), None, 60))
+tracker = WandbTracker(facts, WandbSettings("online", None, (), None, 60))
 tracker.log_metrics({"train/loss": 0.5}, 1)
 print(tracker._upload._process.pid, flush=True)
 if sys.argv[2] == "kill":
@@ -241,7 +241,7 @@ def test_sync_tells_in_a_line_which_server_has_not_taken_the_run_and_never_the_k
 
 def record(folder: Path) -> None:
     """Records a short run offline."""
-    settings = WandbSettings("offline", None, None, (), None, PATIENCE)
+    settings = WandbSettings("offline", None, (), None, PATIENCE)
     tracker = WandbTracker(told.facts(folder), settings)
     tracker.log_metrics({"train/loss": 0.5}, 1)
     tracker.finish("finished")

@@ -72,6 +72,7 @@ def test_the_configuration_is_parameters_and_the_manifest_tags(
     assert data.params["data.labels"] == '["bad", "good"]'
     assert data.params["data.label_values.no_21_"] == "bad"
     assert data.tags["textmill.identity"] == "0a1b2c3d"
+    assert data.tags["textmill.group"] == "group"
     assert data.tags["mlflow.source.git.commit"] == "abc123"
     assert data.tags["mlflow.note.content"] == "Some notes."
     assert data.tags["baseline_21_"] == "true"
@@ -135,7 +136,7 @@ def test_a_run_gone_on_with_continues_its_run_without_doubled_points(
 
 
 def facts_of(folder: Path, *, resumed: bool = False) -> told.RunFacts:
-    return told.RunFacts("f00dfeed", folder, "stopped", "textmill", told.CONFIG, resumed)
+    return told.RunFacts("f00dfeed", folder, "stopped", "textmill", None, told.CONFIG, resumed)
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from textmill.tracking.shapes import BarChart, Heatmap, LineChart, Series
 from textmill.tracking.to_wandb import WandbSettings, WandbTracker
 
 FINAL = {**told.SUMMARY, "validation/f1_macro": 0.7}
-OFFLINE = WandbSettings("offline", None, "group", ("one", "two"), "A note.", 30)
+OFFLINE = WandbSettings("offline", None, ("one", "two"), "A note.", 30)
 
 
 @pytest.fixture(scope="module", autouse=True)

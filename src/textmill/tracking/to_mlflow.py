@@ -197,6 +197,7 @@ def _tags(facts: RunFacts, words: Sequence[str], notes: str | None) -> dict[str,
     git = manifest.get("git") or {}
     tags = {
         "textmill.folder": str(facts.folder),
+        "textmill.group": facts.group,
         "mlflow.note.content": notes,
         "mlflow.source.name": manifest.get("command"),
         "mlflow.source.git.commit": git.get("commit"),

@@ -42,7 +42,6 @@ class WandbSettings:
     Args:
         mode: ``online`` uploads as it goes; ``offline`` keeps everything for a later upload.
         entity: The user or team; None is the account's own.
-        group: Name under which runs are shown together.
         tags: Words to find the run by.
         notes: A few sentences on the run.
         timeout: Seconds that training waits for the tracker, all in all.
@@ -50,7 +49,6 @@ class WandbSettings:
 
     mode: Mode
     entity: str | None
-    group: str | None
     tags: tuple[str, ...]
     notes: str | None
     timeout: float
@@ -187,7 +185,7 @@ def _init(facts: RunFacts, settings: WandbSettings) -> wandb.Run:
         name=facts.name,
         project=facts.project,
         entity=settings.entity,
-        group=settings.group,
+        group=facts.group,
         tags=settings.tags or None,
         notes=settings.notes,
         config=dict(facts.config),

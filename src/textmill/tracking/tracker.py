@@ -22,6 +22,7 @@ class RunFacts:
         folder: The run's folder, in which a tracker keeps its files.
         name: What the run is called.
         project: What the run belongs to.
+        group: What it is shown together with, such as the multirun or the search that it is of.
         config: The resolved configuration, and under ``manifest`` what it was run on, the data's
             fingerprints among it; plain values.
         resumed: Whether the run has been started before.
@@ -31,6 +32,7 @@ class RunFacts:
     folder: Path
     name: str
     project: str
+    group: str | None
     config: Mapping[str, Any]
     resumed: bool
 
