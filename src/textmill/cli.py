@@ -27,19 +27,30 @@ class Verb(NamedTuple):
             has ``run(composed, **flags)``. The others have ``main(argv)``, which returns the exit
             status.
         flags: Switches of a verb that takes overrides, each with what it does.
+        from_saved: Whether ``--config`` has it start from a run's configuration.
     """
 
     module: str
     summary: str
     config: str | None = None
     flags: Mapping[str, str] = MappingProxyType({})
+    from_saved: bool = False
 
 
 VERBS = {
     "data": Verb(
-        "textmill.describe", "fetch, check and describe a data set", "train", {"json": "print JSON"}
+        "textmill.describe",
+        "fetch, check and describe a data set",
+        "train",
+        {"json": "print JSON"},
+        from_saved=True,
     ),
-    "train": Verb("textmill.train", "train a classifier, judge it, and write the run", "train"),
+    "train": Verb(
+        "textmill.train",
+        "train a classifier, judge it, and write the run",
+        "train",
+        from_saved=True,
+    ),
     "sweep": Verb(
         "textmill.sweep",
         "search for the best settings, ending runs that promise little",
@@ -48,6 +59,7 @@ VERBS = {
     "evaluate": Verb("textmill.evaluate", "judge a bundle on any data set", "evaluate"),
     "predict": Verb("textmill.predict", "label texts with a bundle"),
     "explain": Verb("textmill.explain", "show which words a label comes from"),
+    "reproduce": Verb("textmill.reproduce", "make a run again, and say how far it is the same"),
     "runs": Verb("textmill.browse.command", "list, show and compare the runs that there are"),
 }
 
@@ -110,12 +122,18 @@ def _run(name: str, arguments: list[str]) -> int:
     if "--help" in arguments or "-h" in arguments:
         from textmill.verb_help import verb_help
 
-        print(verb_help(name, verb.summary, verb.config, verb.flags))
+        saved = {"config RUN": "start from a run's configuration, or a YAML file with a whole one"}
+        flags_told = {**(saved if verb.from_saved else {}), **verb.flags}
+        print(verb_help(name, verb.summary, verb.config, flags_told))
         return 0
     from textmill.configuration import run_with_hydra
 
     flags = {flag: f"--{flag}" in arguments for flag in verb.flags}
     overrides = [argument for argument in arguments if argument[2:] not in flags]
+    if verb.from_saved:
+        from textmill.saved_config import take_saved
+
+        overrides = take_saved(overrides, verb.config, _tell)
     # The verb's module, with torch behind it, is imported once the configuration is right.
     run_with_hydra(
         overrides,
@@ -135,6 +153,10 @@ def _take_debug(argv: Sequence[str]) -> tuple[list[str], bool]:
 def _refusal(error: OSError) -> str:
     where = f", in {error.filename}" if error.filename else ""
     return f"the machine refused ({error.strerror or error}){where}: try again, or add --debug"
+
+
+def _tell(line: str) -> None:
+    print(f"textmill: {line}", file=sys.stderr)
 
 
 def _trace(debug: bool) -> None:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import lightning as L
 import numpy as np
@@ -32,7 +33,13 @@ from textmill.labels import Labels
 from textmill.model.checkpoints import PrunedError, StoppedError, resume_state
 from textmill.model.losses import ClassificationLoss, resolve_class_weights
 from textmill.model.metric_names import monitor_mode
-from textmill.model.network import Lora, add_lora, build_network, merge_lora
+from textmill.model.network import (
+    Lora,
+    add_lora,
+    build_network,
+    encoder_fingerprint,
+    merge_lora,
+)
 from textmill.model.optimizers import Adam, Optimization
 from textmill.model_card import CardFacts, model_card
 from textmill.outcome import judge_run, show_run
@@ -113,6 +120,23 @@ def resume(run: Run, settings: Settings = Settings()) -> Run:
     return _train(run, prepared, settings, resumed=True)
 
 
+def made_from_of(config: TrainConfig, examples: Examples, encoder: Encoder) -> dict[str, Any]:
+    """What a run here and now is made from, as plain values for its manifest.
+
+    Args:
+        config: Its configuration.
+        examples: Its data.
+        encoder: What it is trained from.
+    """
+    return {
+        "seed": config.seed,
+        "data": examples.as_record(),
+        "encoder": encoder_fingerprint(encoder.pretrained),
+        "precision": _hardware(config).resolved_precision,
+        **describe_environment(),
+    }
+
+
 @dataclass(frozen=True, slots=True)
 class _Prepared:
     """All that a training needs, checked and loaded."""
@@ -159,7 +183,7 @@ def _train(run: Run, prepared: _Prepared, settings: Settings, *, resumed: bool) 
         tokens = _tokenize(encoder, examples)
         share_cut = tokens["train"].share_cut
         if process_rank() == 0:
-            _describe(run, config, examples, share_cut)
+            _describe(run, prepared, share_cut)
         with _tracked(run, config, examples.labels, resumed=resumed) as tracker:
             recorder = _recorder(config, run, examples, tokens, tracker)
             with _joinable(run):
@@ -168,6 +192,7 @@ def _train(run: Run, prepared: _Prepared, settings: Settings, *, resumed: bool) 
                 card = _card(config, encoder, examples, share_cut)
                 _write_bundle(run, config, prepared.network, encoder, examples, card)
                 predictor = Predictor.from_bundle(run.bundle, device="auto")
+                run.update_manifest(weights=predictor.bundle.info.fingerprints["weights"])
                 results = judge_run(run, config, examples, predictor, fitted, told=settings.told)
                 write_text(run.bundle / "README.md", model_card(card, results))
                 show_run(run, config, encoder, examples, predictor, tracker, told=settings.told)
@@ -193,12 +218,13 @@ def _continue(run: Run, examples: Examples) -> None:
 
 def _begin(composed: Composed[TrainConfig], settings: Settings) -> Run:
     config = composed.config
+    base = {"started_from": composed.base} if composed.base else {}
     return create_run(
         Path(config.runs_dir),
         config.name,
         composed.resolved,
         composed.overrides,
-        facts=settings.facts,
+        facts={**base, **settings.facts},
         made=settings.begun,
     )
 
@@ -275,15 +301,11 @@ def _tokenize(encoder: Encoder, examples: Examples) -> dict[str, TokenizedSplit]
     }
 
 
-def _describe(run: Run, config: TrainConfig, examples: Examples, share_cut: float) -> None:
+def _describe(run: Run, prepared: _Prepared, share_cut: float) -> None:
     """Records what the run is made from, and tells it in a few lines."""
-    run.update_manifest(
-        command=shlex.join(sys.argv),
-        seed=config.seed,
-        data=examples.as_record(),
-        share_cut=share_cut,
-        **describe_environment(),
-    )
+    config, examples, encoder = prepared.config, prepared.examples, prepared.encoder
+    made_from = made_from_of(config, examples, encoder)
+    run.update_manifest(command=shlex.join(sys.argv), share_cut=share_cut, **made_from)
     counts = ", ".join(f"{len(split):,} {name}" for name, split in examples.splits.items())
     _tell(f"run {run.folder}")
     _tell(f"data {config.data.name}: {counts}; labels {', '.join(examples.labels.names)}")
@@ -295,8 +317,8 @@ def _describe(run: Run, config: TrainConfig, examples: Examples, share_cut: floa
     if share_cut:
         cut = round(share_cut * len(examples.splits["train"]))
         _tell(f"{cut:,} training texts ({share_cut:.1%}) are longer than data.max_length")
-    precision = _hardware(config).resolved_precision
-    _tell(f"model {config.model.name}, precision {precision}, {config.trainer.devices} device(s)")
+    precision, devices = made_from["precision"], config.trainer.devices
+    _tell(f"model {config.model.name}, precision {precision}, {devices} device(s)")
 
 
 def _check_monitor(monitor: str, labels: Labels) -> None:
