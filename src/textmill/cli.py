@@ -27,16 +27,22 @@ class Verb(NamedTuple):
             has ``run(composed, **flags)``. The others have ``main(argv)``, which returns the exit
             status.
         flags: Switches of a verb that takes overrides, each with what it does.
+        joins: Whether ``--join`` has it take part in what another worker has begun.
         from_saved: Whether ``--config`` has it start from a run's configuration.
+        grid: The module whose ``run_all(argv)`` does it for all combinations of values, ``-m``;
+            None has them done one after the other.
     """
 
     module: str
     summary: str
     config: str | None = None
     flags: Mapping[str, str] = MappingProxyType({})
+    joins: bool = False
     from_saved: bool = False
+    grid: str | None = None
 
 
+MULTIRUN = frozenset(("-m", "--multirun"))
 VERBS = {
     "data": Verb(
         "textmill.describe",
@@ -50,11 +56,13 @@ VERBS = {
         "train a classifier, judge it, and write the run",
         "train",
         from_saved=True,
+        grid="textmill.multirun",
     ),
     "sweep": Verb(
         "textmill.sweep",
         "search for the best settings, ending runs that promise little",
         "sweep",
+        joins=True,
     ),
     "evaluate": Verb("textmill.evaluate", "judge a bundle on any data set", "evaluate"),
     "predict": Verb("textmill.predict", "label texts with a bundle"),
@@ -126,14 +134,21 @@ def _run(name: str, arguments: list[str]) -> int:
         flags_told = {**(saved if verb.from_saved else {}), **verb.flags}
         print(verb_help(name, verb.summary, verb.config, flags_told))
         return 0
-    from textmill.configuration import run_with_hydra
+    if verb.joins:
+        from textmill.search.joining import take_joined
 
+        arguments = take_joined(arguments)
     flags = {flag: f"--{flag}" in arguments for flag in verb.flags}
     overrides = [argument for argument in arguments if argument[2:] not in flags]
+    if verb.grid is not None and not MULTIRUN.isdisjoint(overrides):
+        importlib.import_module(verb.grid).run_all(overrides)
+        return 0
     if verb.from_saved:
         from textmill.saved_config import take_saved
 
         overrides = take_saved(overrides, verb.config, _tell)
+    from textmill.configuration import run_with_hydra
+
     # The verb's module, with torch behind it, is imported once the configuration is right.
     run_with_hydra(
         overrides,

@@ -78,7 +78,7 @@ def parse_flags(argv: Sequence[str]) -> argparse.Namespace:
         raise InputError(message, hint="see --help for what can be given")
 
     parser.error = refuse  # type: ignore[method-assign]
-    return parser.parse_args(list(argv))
+    return parser.parse_intermixed_args(list(argv))
 
 
 def _parse_override(text: str) -> Override | None:
