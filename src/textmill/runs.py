@@ -124,7 +124,7 @@ class Run:
         """Records how the run ended; a finished one becomes ``latest``."""
         self.update_manifest(state=state, ended=_now())
         if state == "finished":
-            _point_latest(self.folder)
+            point_latest(self.folder)
 
 
 def create_run(
@@ -282,7 +282,7 @@ def _newest(runs_dir: Path) -> Path | None:
     return newest.parent if newest else None
 
 
-def _point_latest(folder: Path) -> None:
+def point_latest(folder: Path) -> None:
     """Points ``<runs_dir>/latest`` at the folder, by a rename, so that it is never missing.
 
     Raises:

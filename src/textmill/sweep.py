@@ -15,9 +15,9 @@ from textmill.model.checkpoints import PrunedError, StoppedError
 from textmill.report.search_page import write_search_report
 from textmill.report.search_record import Objective, SearchRecord
 from textmill.report.writing import write_report
-from textmill.runs import Run, check_writable, short_path
+from textmill.runs import Run, check_writable, point_latest, short_path
 from textmill.schema import SweepConfig
-from textmill.search.composing import longest_trial, searched, trial_config
+from textmill.search.composing import TrialConfigs, longest_trial, searched
 from textmill.search.keeping import thin_out
 from textmill.search.objectives import monitored, objectives_of
 from textmill.search.records import errors_of, search_record, write_table
@@ -42,10 +42,12 @@ def run(composed: Composed[SweepConfig]) -> None:
         MachineError: Something can't be written.
         StoppedError: The search was asked to stop; the same command goes on with it.
     """
-    _check_optuna()
+    _check_installed()
     space = searched(composed)
     check_writable(Path(composed.config.runs_dir))
     search = _open(composed, space)
+    # What is there before the first trial stays; looking through it after each takes long.
+    gc.freeze()
     try:
         while _next_trial(search):
             gc.collect()
@@ -63,20 +65,21 @@ class _Search:
     space: tuple[Parameter, ...]
     objectives: tuple[Objective, ...]
     study: SharedStudy
+    configs: TrialConfigs
 
     @property
     def runs_dir(self) -> Path:
         return Path(self.composed.config.runs_dir).absolute()
 
     def record(self) -> SearchRecord:
-        return search_record(
-            self.study.study, self.objectives, self.space, self.folder, self.runs_dir
-        )
+        return search_record(self.study, self.objectives, self.space, self.folder, self.runs_dir)
 
 
-def _check_optuna() -> None:
-    if find_spec("optuna") is None:
-        raise InputError("optuna is not installed", hint="pip install 'textmill[sweep]'")
+def _check_installed() -> None:
+    missing = [name for name in ("optuna", "cmaes", "sqlalchemy") if find_spec(name) is None]
+    if missing:
+        what = f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not installed"
+        raise InputError(what, hint="pip install 'textmill[sweep]'")
 
 
 def _open(composed: Composed[SweepConfig], space: tuple[Parameter, ...]) -> _Search:
@@ -106,7 +109,7 @@ def _open(composed: Composed[SweepConfig], space: tuple[Parameter, ...]) -> _Sea
     )
     with study.alone():
         remember(study.study, folder, composed.resolved, composed.overrides, composed.config_dir)
-    return _Search(composed, folder, space, objectives, study)
+    return _Search(composed, folder, space, objectives, study, TrialConfigs(composed))
 
 
 def _next_trial(search: _Search) -> bool:
@@ -132,7 +135,7 @@ def _conduct(search: _Search, claim: Claim) -> None:
     pruned_by = None if sweep.pruner == "none" else monitored(sweep.objectives)
     conduct = Conduct(sweep.name, search.objectives, pruned_by)
     try:
-        trial = trial_config(search.composed, claim.parameters, name)
+        trial = search.configs.of(claim.parameters, name)
         claim.finish(train_trial(claim, trial, conduct))
     except PrunedError:
         claim.prune()
@@ -153,8 +156,11 @@ def _tell(search: _Search, number: int) -> None:
     record, errors = search.record(), errors_of(search.study.study)
     write_table(search.folder / "trials.csv", record, errors)
     write_search_report(search.folder / "report.html", record)
+    ended = _ended_runs(search)
     if search.composed.config.sweep.keep == "best":
-        thin_out(_ended_runs(search), record.best)
+        thin_out(ended, record.best)
+    if record.best:
+        point_latest(dict(ended)[record.best[0]].folder)
     print(trial_line(record, number, errors.get(number)), flush=True)
 
 

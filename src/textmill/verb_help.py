@@ -47,6 +47,9 @@ def _sections(config_name: str) -> Iterator[str]:
     text = read_file(config_name)
     choices = group_choices()
     for entry in yaml.safe_load(text)["defaults"]:
+        if isinstance(entry, str) and "/" not in entry and entry != "_self_":
+            yield from _sections(entry)
+            continue
         group, choice = next(iter(entry.items())) if isinstance(entry, dict) else (entry, None)
         if group in choices:
             names = textwrap.fill(f"{group}=NAME: {', '.join(choices[group])}", 94)

@@ -7,8 +7,10 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from omegaconf import OmegaConf
+
 from textmill.config_files import group_choices
-from textmill.configuration import Composed, check, compose, validate
+from textmill.configuration import Composed, Unchecked, check, compose, validate
 from textmill.errors import InputError
 from textmill.explanations import known_keys, unknown_choice, unknown_key
 from textmill.schema import ParameterSection, SweepConfig, TrainConfig
@@ -42,29 +44,52 @@ def searched(composed: Composed[SweepConfig]) -> tuple[Parameter, ...]:
     return in_order(space)
 
 
-def trial_config(
-    composed: Composed[SweepConfig], parameters: Mapping[str, Value], name: str
-) -> Composed[TrainConfig]:
-    """The configuration of a trial.
+class TrialConfigs:
+    """Makes the configurations of a search's trials.
 
     Args:
         composed: The search's configuration.
-        parameters: What was chosen for the trial.
-        name: The name of its run.
-
-    Raises:
-        InputError: What was chosen doesn't go together.
     """
-    chosen: dict[str, Value] = {"name": name, **parameters}
-    metric = monitored(composed.config.sweep.objectives)
-    if metric is not None:
-        chosen["trainer.monitor"] = metric
-    groups = group_choices()
-    overrides = [
-        f"{key}={value}" if key in groups else f"{key}={json.dumps(value, ensure_ascii=False)}"
-        for key, value in chosen.items()
-    ]
-    return _training(_compose(composed, [*_without(composed.overrides, chosen), *overrides]))
+
+    def __init__(self, composed: Composed[SweepConfig]) -> None:
+        self._composed = composed
+        self._metric = monitored(composed.config.sweep.objectives)
+        self._with_choices: dict[tuple[str, ...], Unchecked] = {}
+
+    def of(self, parameters: Mapping[str, Value], name: str) -> Composed[TrainConfig]:
+        """The configuration of a trial.
+
+        Args:
+            parameters: What was chosen for the trial.
+            name: The name of its run.
+
+        Raises:
+            InputError: What was chosen doesn't go together.
+        """
+        groups = group_choices()
+        choices = {key: value for key, value in parameters.items() if key in groups}
+        values = {key: value for key, value in parameters.items() if key not in groups}
+        values["name"] = name
+        if self._metric is not None:
+            values["trainer.monitor"] = self._metric
+        unchecked = self._compose(choices)
+        # Hydra itself does no more with a value that is given to it.
+        cfg = copy.deepcopy(unchecked.cfg)
+        for key, value in values.items():
+            OmegaConf.update(cfg, key, value)
+        overrides = [
+            *_without(self._composed.overrides, {**choices, **values}),
+            *(f"{group}={choice}" for group, choice in choices.items()),
+            *(f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in values.items()),
+        ]
+        return _training(check(cfg, SweepConfig, overrides, find=unchecked.find_origins))
+
+    def _compose(self, choices: Mapping[str, Value]) -> Unchecked:
+        """The search's configuration with other choices of groups, which takes Hydra a while."""
+        key = tuple(f"{group}={choice}" for group, choice in choices.items())
+        if key not in self._with_choices:
+            self._with_choices[key] = _compose(self._composed, choices)
+        return self._with_choices[key]
 
 
 def longest_trial(config: SweepConfig, space: Sequence[Parameter]) -> int | None:
@@ -83,12 +108,14 @@ def _numbers(values: Sequence[Value]) -> list[float]:
     return [value for value in values if isinstance(value, int | float)]
 
 
-def _compose(composed: Composed[SweepConfig], overrides: Sequence[str]) -> Composed[SweepConfig]:
-    """A configuration like another, but with other overrides."""
+def _compose(composed: Composed[SweepConfig], choices: Mapping[str, Value]) -> Unchecked:
+    """A configuration like another, but with other choices of groups."""
+    overrides = [
+        *_without(composed.overrides, choices),
+        *(f"{group}={choice}" for group, choice in choices.items()),
+    ]
     folder = composed.config_dir
-    argv = [*overrides, *(() if folder is None else ("--config-dir", folder))]
-    unchecked = compose(argv, "sweep")
-    return check(unchecked.cfg, SweepConfig, overrides, find=unchecked.find_origins)
+    return compose([*overrides, *(() if folder is None else ("--config-dir", folder))], "sweep")
 
 
 def _training(composed: Composed[SweepConfig]) -> Composed[TrainConfig]:
@@ -154,9 +181,8 @@ def _group_problems(parameter: Parameter, composed: Composed[SweepConfig]) -> It
             yield unknown_choice(group, str(choice), group_choices()[group])
             continue
         try:
-            _compose(
-                composed, [*_without(composed.overrides, {group: choice}), f"{group}={choice}"]
-            )
+            unchecked = _compose(composed, {group: choice})
+            check(unchecked.cfg, SweepConfig, find=unchecked.find_origins)
         except InputError as error:
             yield from (InputError(f"with {group}={choice}: {line}") for line in error.problems)
     if parameter.choices is None:

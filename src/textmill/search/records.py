@@ -15,7 +15,7 @@ from textmill.runs import Run
 from textmill.safe_write import write_text
 from textmill.search.objectives import monitored
 from textmill.search.space import Parameter
-from textmill.search.study import ERROR, RUN, trial_seconds
+from textmill.search.study import ERROR, RUN, SharedStudy, trial_seconds
 from textmill.tracking.replay import read_records
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ ENOUGH_TRIALS = 4
 
 
 def search_record(
-    study: Study,
+    shared: SharedStudy,
     objectives: Sequence[Objective],
     space: Sequence[Parameter],
     folder: Path,
@@ -36,17 +36,19 @@ def search_record(
     """What a search has found so far.
 
     Args:
-        study: The study.
+        shared: The study.
         objectives: What is sought.
         space: What is varied.
         folder: The search's folder, which the runs' paths start from.
         runs_dir: The folder of all runs.
     """
-    trials = study.get_trials(deepcopy=False)
+    study = shared.study
     return SearchRecord(
         name=study.study_name,
         objectives=tuple(objectives),
-        trials=tuple(_trial_record(trial, objectives, folder, runs_dir) for trial in trials),
+        trials=tuple(
+            _trial_record(trial, objectives, folder, runs_dir) for trial in shared.trials()
+        ),
         importance=_importance(study, len(objectives)),
         logarithmic=frozenset(parameter.key for parameter in space if parameter.log),
         best=best_numbers(study),

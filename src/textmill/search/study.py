@@ -7,7 +7,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -31,6 +31,8 @@ SILENCE = 120.0
 
 # What is noted of a trial: its run, why it failed, who does it, and when it was worked at.
 RUN, ERROR, MACHINE, SPANS = "run", "error", "machine", "spans"
+# Whether all parameters are proposed; whether it came when there were enough.
+COMPLETE, SUPERFLUOUS = "complete", "superfluous"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +108,8 @@ class SharedStudy:
 
     def trials(self) -> list[FrozenTrial]:
         """All trials as they are now."""
-        return self.study.get_trials(deepcopy=False)
+        trials = self.study.get_trials(deepcopy=False)
+        return [trial for trial in trials if SUPERFLUOUS not in trial.user_attrs]
 
     def claim(self) -> Claim | None:
         """A trial that its worker left behind, or else a new one; None where there is neither."""
@@ -118,11 +121,23 @@ class SharedStudy:
                     return self._open(trial.number, trial._trial_id, lock)
             if self._allowance.is_spent(trials):
                 return None
-            asked = self.study.ask()
-            lock = self._try_lock(asked.number)
-            if lock is None:
-                raise MachineError("a new trial is locked", where=str(self._locks))
-            return self._open(asked.number, asked._trial_id, lock)
+            return self._ask()
+
+    def _ask(self) -> Claim | None:
+        """A new trial; None if workers that share no lock have begun enough at the same time."""
+        from optuna.trial import TrialState
+
+        self.study.sampler = self._proposing.sampler_for(0)
+        asked = self.study.ask()
+        before = [trial for trial in self.trials() if trial.number < asked.number]
+        if self._allowance.trials is not None and len(before) >= self._allowance.trials:
+            asked.set_user_attr(SUPERFLUOUS, True)
+            self.study.tell(asked, state=TrialState.FAIL)
+            return None
+        lock = self._try_lock(asked.number)
+        if lock is None:
+            raise MachineError("a new trial is locked", where=str(self._locks))
+        return self._open(asked.number, asked._trial_id, lock)
 
     def tell(self, trial: Trial, state: TrialState, values: Sequence[float] | None) -> None:
         """Ends a trial, unless another worker has given this one up and done it meanwhile."""
@@ -139,7 +154,7 @@ class SharedStudy:
         self.study.sampler = self._proposing.sampler_for(number)
         trial = Trial(self.study, trial_id)
         trial.set_user_attr(MACHINE, machine())
-        complete = trial.user_attrs.get("complete", False)
+        complete = trial.user_attrs.get(COMPLETE, False)
         # Parameters that are proposed together are worked out at the first look at them.
         _ = complete or trial.relative_params
         chosen: Values = {}
@@ -147,7 +162,7 @@ class SharedStudy:
             if parameter.is_needed(chosen):
                 self.study.sampler = self._proposing.sampler_for(number, parameter.key)
                 chosen[parameter.key] = parameter.suggested(trial)
-        trial.set_user_attr("complete", True)
+        trial.set_user_attr(COMPLETE, True)
         return Claim(self, trial, chosen, lock)
 
     def _take_over(self, trial: FrozenTrial) -> FileLock | None:
@@ -275,7 +290,9 @@ class _Pulse:
 
     def _note(self) -> None:
         self._spans[-1][1] = time.time()
-        self._trial.set_user_attr(SPANS, self._spans)
+        # The training goes on while a database is away; and another worker may have taken over.
+        with suppress(Exception):
+            self._trial.set_user_attr(SPANS, self._spans)
 
 
 def running(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
