@@ -14,6 +14,7 @@ from typing import Literal
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import EarlyStopping
+from lightning.pytorch.strategies import ModelParallelStrategy, Strategy
 from torch import nn
 from torch.utils.data import DataLoader
 
@@ -70,12 +71,15 @@ class Hardware:
     Args:
         accelerator: ``auto``, ``cpu``, ``gpu`` or ``mps``.
         devices: Processes, one on each device; on a CPU they share the cores.
+        strategy: ``ddp`` has a copy of the network on each device, ``fsdp`` shares one out over
+            them; ``auto`` is ``ddp`` for several.
         precision: One of Lightning's, or ``auto``.
         workers: Processes that read and pad batches, for each training process.
     """
 
     accelerator: str
     devices: int
+    strategy: Literal["auto", "ddp", "fsdp"]
     precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"]
     workers: int
 
@@ -87,7 +91,7 @@ class Hardware:
         return "bf16-mixed" if has_bfloat16() else "32-true"
 
     def check(self) -> None:
-        """Makes sure that the machine has the devices asked for.
+        """Makes sure that the machine has the devices asked for, and can train together on them.
 
         Raises:
             InputError: It hasn't.
@@ -101,6 +105,12 @@ class Hardware:
                 f"this machine has no {self.accelerator}",
                 where=f"trainer.accelerator={self.accelerator}",
                 hint="set trainer.accelerator=auto",
+            )
+        if self.strategy == "fsdp" and self.precision == "16-mixed":
+            raise InputError(
+                "a model that is shared out can't be trained in 16-mixed",
+                where="trainer.strategy=fsdp",
+                hint="set trainer.precision=auto",
             )
         if available and self.devices > available:
             raise InputError(
@@ -209,7 +219,7 @@ def fit(
                     ckpt_path=None if state is None else saving.last,
                     weights_only=True,
                 )
-    module.load_state_dict(read_checkpoint(saving.best)["state_dict"])
+    network.load_state_dict(_best_weights(saving))
     return Fitted(
         steps=int(checkpoints.validations[-1]["step"]),
         best_step=checkpoints.best_step,
@@ -221,6 +231,14 @@ def fit(
 def process_rank() -> int:
     """The number of this process among those that train together; 0 starts the others."""
     return int(os.environ.get("RANK") or os.environ.get("LOCAL_RANK") or 0)
+
+
+def _best_weights(saving: Saving) -> dict[str, torch.Tensor]:
+    prefix = "network."
+    state = read_checkpoint(saving.best)["state_dict"]
+    return {
+        name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)
+    }
 
 
 def _world_size(devices: int) -> int:
@@ -264,6 +282,8 @@ def _validation_loader(
         batch_size=max(1, min(2 * budget.batch_size, len(validation) // world_size)),
         seed=0,
         shuffle=False,
+        # A network that is shared out is gathered for each batch, by all processes.
+        even=hardware.strategy == "fsdp",
         rank=process_rank(),
         world_size=world_size,
     )
@@ -305,7 +325,7 @@ def _trainer(
     return L.Trainer(
         accelerator=hardware.accelerator,
         devices=hardware.devices,
-        strategy="ddp" if hardware.devices > 1 else "auto",
+        strategy=_strategy(hardware),
         precision=hardware.resolved_precision,
         # The stream of batches holds all epochs, as one.
         max_epochs=1,
@@ -322,6 +342,17 @@ def _trainer(
         enable_model_summary=False,
         logger=False,
     )
+
+
+def _strategy(hardware: Hardware) -> Strategy | str:
+    if hardware.strategy == "fsdp":
+        return ModelParallelStrategy(
+            data_parallel_size=_world_size(hardware.devices),
+            tensor_parallel_size=1,
+            # One file, as of any other training.
+            save_distributed_checkpoint=False,
+        )
+    return "ddp" if hardware.devices > 1 or hardware.strategy == "ddp" else "auto"
 
 
 def _early_stopping(monitor: str, patience: int, mode: str) -> EarlyStopping:

@@ -444,7 +444,13 @@ def _optimization(config: TrainConfig) -> Optimization:
 
 def _hardware(config: TrainConfig) -> Hardware:
     trainer = config.trainer
-    return Hardware(trainer.accelerator, trainer.devices, trainer.precision, trainer.workers)
+    return Hardware(
+        trainer.accelerator,
+        trainer.devices,
+        trainer.strategy,
+        trainer.precision,
+        trainer.workers,
+    )
 
 
 def _write_bundle(

@@ -157,11 +157,12 @@ def sampler(
     size: tuple[int | None, int | None] = (8, None),
     *,
     shuffle: bool = True,
+    even: bool | None = None,
     rank: int = 0,
     world_size: int = 1,
 ) -> LengthGroupedBatchSampler:
     return LengthGroupedBatchSampler(
-        lengths, *size, seed=1, shuffle=shuffle, rank=rank, world_size=world_size
+        lengths, *size, seed=1, shuffle=shuffle, even=even, rank=rank, world_size=world_size
     )
 
 
@@ -198,6 +199,19 @@ def test_in_evaluation_no_example_is_lost_or_twice(
     assert rows == list(range(len(lengths)))
     assert [len(batches) for batches in dealt] == [len(each) for each in ranks]
     assert max(map(len, dealt)) - min(map(len, dealt)) <= 1
+
+
+def test_an_even_evaluation_gives_all_ranks_as_many_batches_by_repeating_some() -> None:
+    lengths = np.arange(1, 10)
+    ranks = [
+        sampler(lengths, (2, None), shuffle=False, even=True, rank=rank, world_size=3)
+        for rank in range(3)
+    ]
+    dealt = [list(each) for each in ranks]
+
+    assert [len(batches) for batches in dealt] == [len(each) for each in ranks] == [2, 2, 2]
+    assert {row for batches in dealt for batch in batches for row in batch} == set(range(9))
+    assert dealt[2][1] == dealt[0][0]
 
 
 @settings(deadline=None)

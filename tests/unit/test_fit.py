@@ -15,22 +15,22 @@ def test_automatic_precision_is_bfloat16_only_where_the_hardware_computes_it(
     monkeypatch: pytest.MonkeyPatch, *, supported: bool, expected: str
 ) -> None:
     monkeypatch.setattr(fit, "has_bfloat16", lambda: supported)
-    assert Hardware("auto", 1, "auto", 0).resolved_precision == expected
-    assert Hardware("auto", 1, "16-mixed", 0).resolved_precision == "16-mixed"
+    assert Hardware("auto", 1, "auto", "auto", 0).resolved_precision == expected
+    assert Hardware("auto", 1, "auto", "16-mixed", 0).resolved_precision == "16-mixed"
 
 
 def test_devices_that_are_not_there_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    Hardware("gpu", 2, "auto", 0).check()
+    Hardware("gpu", 2, "auto", "auto", 0).check()
     with pytest.raises(InputError, match=r"3 devices.*there are 2.*trainer\.devices=2"):
-        Hardware("gpu", 3, "auto", 0).check()
+        Hardware("gpu", 3, "auto", "auto", 0).check()
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     with pytest.raises(InputError, match=r"no gpu.*trainer\.accelerator=auto"):
-        Hardware("gpu", 1, "auto", 0).check()
+        Hardware("gpu", 1, "auto", "auto", 0).check()
 
 
 def test_a_processor_takes_any_number_of_processes() -> None:
-    Hardware("cpu", 8, "auto", 0).check()
+    Hardware("cpu", 8, "auto", "auto", 0).check()
 
 
 @pytest.mark.parametrize(

@@ -264,6 +264,15 @@ class TestSplitMetrics:
         assert np.allclose(probabilities, expected.numpy(), atol=1e-6)
         assert found == classification_metrics(targets, probabilities, problem.labels)
 
+    def test_an_example_that_was_judged_twice_counts_once(self) -> None:
+        metric = SplitMetrics(make_labels(2))
+        for row, logits in ((2, [3.0, 0.0]), (0, [0.0, 1.0]), (2, [3.0, 0.0]), (1, [0.0, 2.0])):
+            metric.update(torch.tensor([row]), torch.tensor([logits]), torch.tensor([1]))
+        assert metric.compute()["accuracy"] == pytest.approx(2 / 3)
+        targets, probabilities = metric.judged
+        assert targets.tolist() == [1, 1, 1]
+        assert probabilities[:, 1].argsort().tolist() == [2, 0, 1]
+
     def test_a_reset_forgets_the_split_before(self) -> None:
         metric = SplitMetrics(make_labels(2))
         wrong, right = torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0]])

@@ -99,9 +99,9 @@ def batch_order(
 class LengthGroupedBatchSampler(Sampler[list[int]]):
     """The batches of one rank, from `batch_order`.
 
-    Whole batches are dealt to the ranks in turn. Where they don't divide, a shuffled epoch (for
-    training, in which all ranks must take the same steps) repeats its first batches; an epoch that
-    is not shuffled (for evaluation) leaves some ranks one batch fewer.
+    Whole batches are dealt to the ranks in turn. Where they don't divide, an even epoch (as in
+    training, where all ranks must take the same steps) repeats its first batches; in another, some
+    ranks have one batch fewer.
 
     Args:
         lengths: The tokens of each example, ``[examples]``.
@@ -109,6 +109,7 @@ class LengthGroupedBatchSampler(Sampler[list[int]]):
         max_tokens: In place of ``batch_size``: the most tokens of a batch, with padding.
         seed: Not negative.
         shuffle: Whether the order depends on seed and epoch.
+        even: Whether all ranks have the same number of batches; None if they are shuffled.
         rank: This process's number among those that share the batches.
         world_size: How many processes share the batches.
 
@@ -124,6 +125,7 @@ class LengthGroupedBatchSampler(Sampler[list[int]]):
         *,
         seed: int,
         shuffle: bool,
+        even: bool | None = None,
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
@@ -134,6 +136,7 @@ class LengthGroupedBatchSampler(Sampler[list[int]]):
         self._max_tokens = max_tokens
         self._seed = seed
         self._shuffle = shuffle
+        self._even = shuffle if even is None else even
         self._rank = rank
         self._world_size = world_size
         self._epoch = 0
@@ -158,7 +161,7 @@ class LengthGroupedBatchSampler(Sampler[list[int]]):
         """The batches of this rank in a whole epoch."""
         batches = self._batches(epoch)
         left = batches - self._rank
-        return -(-(batches if self._shuffle else left) // self._world_size)
+        return -(-(batches if self._even else left) // self._world_size)
 
     def __len__(self) -> int:
         return self.batches_in(self._epoch)

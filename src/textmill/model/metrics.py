@@ -91,7 +91,8 @@ class SplitMetrics(Metric):
         index, logits, targets = (
             dim_zero_cat(state).cpu() for state in (self.index, self.logits, self.targets)
         )
-        order = torch.argsort(index)
+        # Processes that must take as many batches each have repeated some.
+        order = np.unique(index.numpy(), return_index=True)[1]
         probabilities = to_probabilities(logits[order], multi_label=self.labels.multi_label)
         self.judged = targets[order].numpy(), probabilities.numpy()
         return classification_metrics(*self.judged, self.labels)

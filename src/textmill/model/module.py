@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import lightning as L
@@ -15,6 +16,7 @@ from textmill.labels import Labels
 from textmill.model.losses import ClassificationLoss
 from textmill.model.metrics import Predicted, SplitMetrics
 from textmill.model.optimizers import Optimization, make_optimizer, make_schedule
+from textmill.model.sharding import shard, whole
 
 Batch = dict[str, Tensor]
 
@@ -61,6 +63,11 @@ class Classifier(L.LightningModule):
         """Targets and probabilities of the last whole validation, the same on each process."""
         return self._validation.judged
 
+    def configure_model(self) -> None:
+        """Shares out a copy of the network, where the strategy brings the processes in a row."""
+        if self._device_mesh is not None:
+            self.network = shard(copy.deepcopy(self.network), self._device_mesh["data_parallel"])
+
     def forward(self, batch: Batch) -> Tensor:
         """The logits ``[batch, labels]`` of a padded batch."""
         inputs = {name: value for name, value in batch.items() if name not in ("labels", "index")}
@@ -92,9 +99,10 @@ class Classifier(L.LightningModule):
             scaler.unscale_(optimizer)
         parameters = [each for group in optimizer.param_groups for each in group["params"]]
         gradients = [each.grad for each in parameters if each.grad is not None]
-        self.gradient_norm = get_total_norm(gradients)
+        norm = get_total_norm(gradients)
+        self.gradient_norm = whole(norm)
         if gradient_clip_val is not None:
-            clip_grads_with_norm_(parameters, gradient_clip_val, self.gradient_norm)
+            clip_grads_with_norm_(parameters, gradient_clip_val, norm)
 
     def on_validation_epoch_start(self) -> None:
         """Forgets what an interrupted validation may have left."""

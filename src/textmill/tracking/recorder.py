@@ -17,6 +17,7 @@ from torch import Tensor
 from textmill.environment import peak_memory
 from textmill.judge import write_table
 from textmill.labels import Labels
+from textmill.model.sharding import whole
 from textmill.runs import Run
 from textmill.safe_write import machine_faults
 from textmill.tracking.first_pass import FirstPass
@@ -146,8 +147,9 @@ class Recorder(L.Callback):
         before_validation = batch_idx + 1 == trainer.val_check_batch
         if before_validation or trainer.global_step % self._recording.log_steps == 0:
             self._record(trainer)
-        if before_validation and self._tracker:
-            # Lightning takes the gradients away when validation begins.
+        if before_validation and self._recording.watch != "none":
+            # Lightning takes the gradients away when validation begins. Each process asks for them,
+            # for they may be shared out.
             histograms = dict(_histograms(pl_module, self._recording.watch))
             self._tracker.log_histograms(histograms, trainer.global_step)
 
@@ -230,9 +232,9 @@ def _histograms(module: L.LightningModule, watch: Watch) -> Iterator[tuple[str, 
         if not parameter.requires_grad:
             continue
         if watch in ("parameters", "all"):
-            yield f"parameters/{name}", _histogram(parameter.detach())
+            yield f"parameters/{name}", _histogram(whole(parameter.detach()))
         if watch in ("gradients", "all") and parameter.grad is not None:
-            yield f"gradients/{name}", _histogram(parameter.grad)
+            yield f"gradients/{name}", _histogram(whole(parameter.grad))
 
 
 def _histogram(values: Tensor) -> Histogram:
