@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from textmill.configuration import Composed, check_given, search_path, told_by_schema
 from textmill.errors import InputError
+from textmill.launchers import check_launcher, launcher_name, prefer_own_launchers
 from textmill.overrides import check_overrides, parse_flags
 from textmill.own_files import OwnFiles
 from textmill.resolvers import register_resolvers
@@ -58,7 +60,7 @@ class Grid:
     @property
     def launcher(self) -> str:
         """The name of what launches the combinations, such as ``basic`` or ``joblib``."""
-        return str(self.settings.hydra.runtime.choices["hydra/launcher"])
+        return launcher_name(self.settings)
 
     def check(self, accept: Callable[[Composed[Any]], None]) -> Composed[Any]:
         """Composes the combinations and checks each of them.
@@ -129,6 +131,7 @@ def open_grid(argv: Sequence[str], config_name: str) -> Iterator[Grid]:
     if flags.cfg or flags.info or flags.hydra_help or flags.shell_completion:
         raise InputError("-m only runs", hint="leave it out to be shown something")
     register_resolvers()
+    prefer_own_launchers()
     version.setbase("1.3")
     try:
         with told_by_schema(schema, own):
@@ -139,10 +142,10 @@ def open_grid(argv: Sequence[str], config_name: str) -> Iterator[Grid]:
             )
             combinations = _combinations(hydra, settings)
             folder = Path(str(settings.hydra.sweep.dir)).absolute()
-        _check_installed(settings)
+        check_launcher(settings)
         if not any(given.startswith(_FOLDER_KEY) for given in flags.overrides):
             folder = _unused(folder)
-        settings.hydra.sweep.dir = str(folder)
+        _fix_folder(settings, folder)
         yield Grid(config_name, folder, combinations, own, hydra, settings)
     finally:
         GlobalHydra.instance().clear()
@@ -191,27 +194,18 @@ def _to_check(combinations: Sequence[tuple[str, ...]]) -> Iterator[tuple[str, ..
             yield combination
 
 
-def _check_installed(settings: DictConfig) -> None:
-    """Makes sure that the launcher is installed.
-
-    Raises:
-        InputError: It isn't.
-    """
-    target = str(settings.hydra.launcher._target_)
-    if target not in Plugins.instance().class_name_to_class:
-        name = settings.hydra.runtime.choices["hydra/launcher"]
-        # Such as hydra_plugins.hydra_joblib_launcher.joblib_launcher.JoblibLauncher.
-        extra = target.split(".")[1].removeprefix("hydra_").removesuffix("_launcher")
-        raise InputError(
-            f"the launcher {name} is not installed",
-            where=f"hydra/launcher={name}",
-            hint=f"pip install 'textmill[{extra}]'",
-        )
-
-
 def _launcher(hydra: Hydra, settings: DictConfig, job: Job) -> Launcher:
     context = HydraContext(hydra.config_loader, Callbacks(settings))
     return Plugins.instance().instantiate_launcher(context, job, settings)
+
+
+def _fix_folder(settings: DictConfig, folder: Path) -> None:
+    """Has every process take the same folder, whenever and wherever it composes a combination."""
+    settings.hydra.sweep.dir = str(folder)
+    given = OmegaConf.to_container(settings.hydra.overrides.hydra, resolve=False)
+    others = [one for one in given if not str(one).startswith(_FOLDER_KEY)]  # type: ignore[union-attr]
+    quoted = json.dumps(str(folder), ensure_ascii=False)
+    settings.hydra.overrides.hydra = [*others, f"{_FOLDER_KEY}{quoted}"]
 
 
 def _unused(folder: Path) -> Path:
