@@ -38,6 +38,7 @@ from textmill.explanations import (
     not_given,
     unknown_key,
 )
+from textmill.launchers import prefer_own_launchers
 from textmill.origins import FindOrigins, Origins, find_origins
 from textmill.overrides import check_overrides, parse_flags
 from textmill.own_files import OwnFiles
@@ -130,6 +131,7 @@ def run_with_hydra(
             raise _Carry(error) from error
 
     register_resolvers()
+    prefer_own_launchers()
     # Without this variable Hydra prints its errors and exits; with it, it raises them.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     # Hydra wants the overrides together.
@@ -179,6 +181,7 @@ def compose(argv: Sequence[str], config_name: str) -> Unchecked:
     flags = parse_flags(own.argv)
     name = flags.config_name or config_name
     register_resolvers()
+    prefer_own_launchers()
     version.setbase("1.3")
     with told_by_schema(schema, own):
         opened = Hydra.create_main_hydra2("textmill", search_path(flags.config_dir))
