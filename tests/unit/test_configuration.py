@@ -13,15 +13,9 @@ import yaml
 from hydra.core.global_hydra import GlobalHydra
 
 from textmill import cli
-from textmill.config_files import group_choices
 from textmill.configuration import Composed, read_config, run_with_hydra, validate
 from textmill.errors import InputError, MachineError
 from textmill.schema import TrainConfig
-
-CHOICES = [
-    (group, name) for group, names in group_choices().items() for name in names if name != "base"
-]
-NEEDED = {"data=files": ["data.train=reviews.csv"], "model=folder": ["model.path=encoder"]}
 
 
 @pytest.fixture(autouse=True)
@@ -39,22 +33,6 @@ def compose(*overrides: str, config_name: str = "train") -> Composed[Any]:
     run_with_hydra(overrides, config_name, composed.append)
     [only] = composed
     return only
-
-
-@pytest.mark.parametrize(("group", "name"), CHOICES)
-def test_every_choice_composes_and_is_valid(group: str, name: str) -> None:
-    choice = f"{group}={name}"
-    composed = compose(choice, *NEEDED.get(choice, []))
-    if group in ("data", "model") and choice != "data=files":
-        assert composed.resolved[group]["name"] == name
-    if group == "data":
-        compose(choice, *NEEDED.get(choice, []), config_name="evaluate")
-
-
-def test_the_choices_are_found_at_all() -> None:
-    assert {"data", "model", "trainer", "experiment", "optimizer"} <= {
-        group for group, _ in CHOICES
-    }
 
 
 def test_the_default_is_what_the_design_says() -> None:
