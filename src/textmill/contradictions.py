@@ -99,6 +99,7 @@ def _rules(config: Section) -> list[Callable[[Any], Iterator[Contradiction]]]:
         *of_data,
         _missing_splits,
         _no_model,
+        _shared_width,
         _model_pins,
         _frozen_adapters,
         _monitor,
@@ -242,6 +243,23 @@ def _no_model(config: TrainConfig) -> Iterator[Contradiction]:
             "no model is named by model.hub.repo, and model.source is hub",
             ("model.hub.repo", "model.source"),
             "set model.hub.repo=OWNER/NAME",
+        )
+    if model.path is None and model.source == "scratch" and model.scratch is None:
+        yield Contradiction(
+            "model.scratch is null, and model.source is scratch",
+            ("model.scratch", "model.source"),
+            "set model=scratch, which has the sizes",
+        )
+
+
+def _shared_width(config: TrainConfig) -> Iterator[Contradiction]:
+    size = config.model.scratch
+    if size is not None and size.width % size.heads:
+        yield Contradiction(
+            f"model.scratch.width={size.width} can't be shared out equally among "
+            f"model.scratch.heads={size.heads}",
+            ("model.scratch.width", "model.scratch.heads"),
+            f"set model.scratch.width to a multiple of {size.heads}",
         )
 
 

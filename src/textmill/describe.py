@@ -35,7 +35,7 @@ def run(composed: Composed[TrainConfig], *, json: bool) -> None:
     config = composed.config
     make_all([partial(check_files, config.data), partial(check_model, config.model)])
     examples = examples_of(config.data, config.seed)
-    encoder = encoder_of(config.model, config.data)
+    encoder = encoder_of(config.model, config.data, examples, seed=config.seed)
     lengths = _token_lengths(examples, encoder)
     description = describe_examples(examples, lengths, encoder.policy.max_length)
     if json:

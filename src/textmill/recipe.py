@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from textmill.assets import Asset, fetch_asset
+from textmill.cache import cache_folder
 from textmill.data.checks import Policies
 from textmill.data.columns import Columns
 from textmill.data.corrections import read_corrections
@@ -23,6 +24,7 @@ from textmill.encoding import LengthPolicy, model_positions, resolve_max_length
 from textmill.errors import InputError
 from textmill.labels import Labels
 from textmill.model.network import Pretrained, load_config, load_tokenizer
+from textmill.model.scratch import Size, scratch_encoder
 from textmill.schema import Column, DataSection, ModelSection, PackageSection
 
 if TYPE_CHECKING:
@@ -119,14 +121,24 @@ def text_columns(data: DataSection) -> tuple[str, ...]:
     return tuple(str(column) for column in columns)
 
 
-def encoder_of(model: ModelSection, data: DataSection) -> Encoder:
-    """The pretrained encoder of a model's section.
+def encoder_of(model: ModelSection, data: DataSection, examples: Examples, *, seed: int) -> Encoder:
+    """The encoder of a model's section.
+
+    Args:
+        model: The model's section.
+        data: The data set's section.
+        examples: What it will be trained on; an encoder from scratch learns its vocabulary there.
+        seed: Of the weights of an encoder from scratch.
 
     Raises:
         InputError: There is no such model, or it can't take ``data.max_length`` tokens.
-        MachineError: It can't be fetched.
+        MachineError: It can't be fetched, or the cache can't be written.
     """
-    pretrained = _pretrained(model)
+    if model.source == "scratch" and model.scratch is not None and model.path is None:
+        size = Size(**model.scratch.model_dump(), positions=data.max_length)
+        pretrained = _from_scratch(size, examples, seed)
+    else:
+        pretrained = _pretrained(model)
     tokenizer = load_tokenizer(pretrained)
     max_length = resolve_max_length(
         data.max_length,
@@ -184,6 +196,16 @@ def _hub_source(data: DataSection, paths: dict[str, str | list[str]], root: Path
         config=data.hub.config,
         revision=data.hub.revision,
         path=root,
+    )
+
+
+def _from_scratch(size: Size, examples: Examples, seed: int) -> Pretrained:
+    return scratch_encoder(
+        examples.splits["train"],
+        size,
+        fingerprint=examples.fingerprints["train"],
+        seed=seed,
+        cache=cache_folder(),
     )
 
 

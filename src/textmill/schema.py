@@ -171,13 +171,21 @@ class LoraSection(Section):
     targets: list[Text] | None
 
 
+class ScratchSection(Section):
+    layers: Positive
+    width: Positive
+    heads: Positive
+    vocabulary: Annotated[int, Field(ge=100)]
+
+
 class ModelSection(Section):
     name: Text
-    source: Literal["hub", "package", "folder"]
+    source: Literal["hub", "package", "folder", "scratch"]
     max_length: Positive | None
     path: Text | None
     hub: HubSection
     package: PackageSection
+    scratch: ScratchSection | None
     dropout: OpenShare | None
     attention_dropout: OpenShare | None
     freeze: Literal["none", "embeddings", "encoder"]

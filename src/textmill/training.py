@@ -171,7 +171,7 @@ def _prepare(config: TrainConfig) -> _Prepared:
     check_machine(config)
     examples = examples_of(config.data, config.seed)
     _check_monitor(config.trainer.monitor, examples.labels)
-    encoder = encoder_of(config.model, config.data)
+    encoder = encoder_of(config.model, config.data, examples, seed=config.seed)
     L.seed_everything(config.seed, workers=True, verbose=False)
     network = _network(config, encoder, examples.labels)
     return _Prepared(config, examples, encoder, network, _loss(config, examples))
