@@ -7,43 +7,29 @@ themselves with a real SIGKILL at an exact place.
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import random
 import signal
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 import pytest
 import torch
 
 import textmill.train  # noqa: F401 - imported once, for all forks
-from textmill.cli import main
+from tests.forks import Patch, in_fork, kill_self, on_call, write_short_reviews
 from textmill.model.checkpoints import AtomicCheckpointIO
 from textmill.model.module import Classifier
 
 STEPS = 18  # three epochs of six batches
 
-Patch = Callable[[], None]
-
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Ninety-six short labelled texts."""
-    generator = random.Random(7)
-    good, bad = ("great", "lovely", "clever", "perfect"), ("awful", "dull", "silly", "loud")
-    lines = ["text,label"]
-    for number in range(120):
-        words = good if number % 2 else bad
-        text = " ".join(
-            generator.choices((*words, "film", "story", "the", "cast"), k=3 + number % 9)
-        )
-        lines.append(f"{text} {number},{'good' if number % 2 else 'bad'}")
-    path = tmp_path_factory.mktemp("data") / "reviews.csv"
-    path.write_text("\n".join(lines) + "\n")
-    return path
+    return write_short_reviews(tmp_path_factory.mktemp("data") / "reviews.csv")
 
 
 @pytest.fixture
@@ -69,53 +55,10 @@ def command(data: Path, tiny_encoder: Path, tmp_path: Path) -> list[str]:
     ]
 
 
-def in_fork(arguments: list[str], patch: Patch | None = None) -> int:
-    """Runs the command line in a forked child; returns its exit status, or minus its signal."""
-
-    def child() -> None:
-        os.setsid()
-        if patch is not None:
-            patch()
-        os._exit(main(arguments))
-
-    process = multiprocessing.get_context("fork").Process(target=child)
-    process.start()
-    process.join(timeout=180)
-    assert process.exitcode is not None
-    return process.exitcode
-
-
 def in_folder(command: list[str], runs: Path) -> list[str]:
     """The command with another folder for its runs."""
     others = [argument for argument in command if not argument.startswith("runs_dir=")]
     return [*others, f"runs_dir={runs}"]
-
-
-def kill_self() -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-def on_call(owner: type, method: str, number: int, act: Patch, *, after: bool = False) -> Patch:
-    """A patch that acts at the start (or the end) of the given call of a method, from 1."""
-
-    def patch() -> None:
-        original = getattr(owner, method)
-        calls = 0
-
-        def counted(*arguments: Any, **named: Any) -> Any:  # noqa: ANN401
-            nonlocal calls
-            calls += 1
-            if calls == number and not after:
-                act()
-            result = original(*arguments, **named)
-            if calls == number and after:
-                act()
-            return result
-
-        counted.__name__ = method
-        setattr(owner, method, counted)
-
-    return patch
 
 
 def the_run(runs: Path) -> Path:

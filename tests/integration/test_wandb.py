@@ -18,7 +18,7 @@ import pytest
 import yaml
 
 from tests import told
-from tests.integration.test_resume import in_fork, kill_self, on_call
+from tests.forks import in_fork, kill_self, on_call
 from tests.integration.test_train import write_reviews
 from tests.wandb_reader import WandbRecord, read_record
 from tests.wandb_server import KEY, UploadedRun, WandbServer, isolate
