@@ -38,6 +38,11 @@ class Proposing:
     seed: int
     grid: Sequence[Values] | None = None
 
+    @property
+    def looks(self) -> int:
+        """How often a trial is looked at until what is proposed depends on its seed alone."""
+        return 2 if self.sampler == "nsga2" else 1
+
     def sampler_for(self, number: int, part: str = "") -> BaseSampler:
         """A sampler for one trial, or for one parameter of it.
 

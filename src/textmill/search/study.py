@@ -149,14 +149,8 @@ class SharedStudy:
 
     def _open(self, number: int, trial_id: int, lock: FileLock) -> Claim:
         """Takes a trial whose lock is held, and has its parameters proposed if they aren't yet."""
-        from optuna.trial import Trial
-
-        self.study.sampler = self._proposing.sampler_for(number)
-        trial = Trial(self.study, trial_id)
+        trial = self._proposed(number, trial_id)
         trial.set_user_attr(MACHINE, machine())
-        complete = trial.user_attrs.get(COMPLETE, False)
-        # Parameters that are proposed together are worked out at the first look at them.
-        _ = complete or trial.relative_params
         chosen: Values = {}
         for parameter in self._space:
             if parameter.is_needed(chosen):
@@ -164,6 +158,19 @@ class SharedStudy:
                 chosen[parameter.key] = parameter.suggested(trial)
         trial.set_user_attr(COMPLETE, True)
         return Claim(self, trial, chosen, lock)
+
+    def _proposed(self, number: int, trial_id: int) -> Trial:
+        """The trial, and for it the parameters worked out that are proposed together."""
+        from optuna.trial import Trial
+
+        # The first look at a generation of nsga2 notes its parents, and uses up random numbers for
+        # that; a trial that was left behind may be looked at again: so that it's always the second.
+        for _ in range(self._proposing.looks):
+            self.study.sampler = self._proposing.sampler_for(number)
+            trial = Trial(self.study, trial_id)
+            if not trial.user_attrs.get(COMPLETE, False):
+                _ = trial.relative_params
+        return trial
 
     def _take_over(self, trial: FrozenTrial) -> FileLock | None:
         """The lock of a running trial whose worker is gone."""
