@@ -27,10 +27,11 @@ def objective_problems(
 ) -> Iterator[InputError]:
     """What is wrong with objectives."""
     known = [f"{VALIDATION}{name}" for name in metric_names(multi_label=multi_label)]
-    for name in names:
-        if name not in COSTS and not _exists(name, multi_label):
-            hint = did_you_mean(name, [*known, *COSTS])
-            yield InputError(f"there is no objective {name!r}", where="sweep.objectives", hint=hint)
+    unknown = [one for one in names if one not in COSTS and not _exists(one, multi_label)]
+    for name in unknown:
+        near = f"{VALIDATION}{name.rpartition('/')[2]}"
+        hint = f"did you mean {near}?" if near in known else did_you_mean(name, [*known, *COSTS])
+        yield InputError(f"there is no objective {name!r}", where="sweep.objectives", hint=hint)
     if len(set(names)) < len(names):
         hint = "give each once"
         yield InputError("an objective is given twice", where="sweep.objectives", hint=hint)
@@ -42,7 +43,7 @@ def objective_problems(
             where=f"sweep.pruner={pruner}",
             hint="set sweep.pruner=none, or leave one objective",
         )
-    elif not names[0].startswith(VALIDATION):
+    elif names[0] in COSTS:
         yield InputError(
             f"{names[0]} is known only when a trial has ended, so none can be pruned",
             where=f"sweep.pruner={pruner}",
