@@ -48,7 +48,9 @@ from textmill.schema import SCHEMAS, Section
 
 ConfigT = TypeVar("ConfigT", bound=Section)
 
-_REFERENCE = re.compile(r"\$\{([\w.]+)\}")
+# The keys that have a part in a problem, and the error.
+Problem = tuple[tuple[str, ...], InputError]
+_REFERENCE = re.compile(r"\$\{(?:oc\.select:)?([\w.]+)[},]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,30 +257,59 @@ def check(
         InputError: Values are missing, of the wrong type, out of range or unknown, or don't go
             together; all at once.
     """
-    plain, problems = _resolve(cfg, find)
-    try:
-        config = schema.model_validate(plain)
-    except ValidationError as error:
-        problems |= _own_problems(explain_validation(error, plain, schema, find()), problems, cfg)
+    config, plain, problems = _examine(cfg, schema, find, parts)
     if problems:
-        config = known_part(plain, schema, problems)
-    found = contradictions(config, whole=not problems, parts=parts)
-    if problems or found:
-        raise InputError.all_of([*problems.values(), *(one.told(find()) for one in found)])
+        raise InputError.all_of(problem for _, problem in problems)
     return Composed(config, plain, tuple(overrides))
 
 
-def _own_problems(
-    found: Mapping[str, InputError], known: Mapping[str, InputError], cfg: DictConfig
-) -> dict[str, InputError]:
-    """The problems that don't merely come from another key's, to which a key refers."""
+def find_problems(unchecked: Unchecked, schema: type[Section]) -> list[Problem]:
+    """All that is wrong with a configuration.
+
+    Args:
+        unchecked: The configuration.
+        schema: What it should be.
+
+    Returns:
+        The keys that have a part in each problem, and the error.
+    """
+    return _examine(unchecked.cfg, schema, unchecked.find_origins, None)[2]
+
+
+def _examine(
+    cfg: DictConfig,
+    schema: type[ConfigT],
+    find: FindOrigins,
+    parts: Collection[str] | None,
+) -> tuple[ConfigT, dict[str, Any], list[Problem]]:
+    """What a configuration is, as far as it is right; its values; and all that is wrong."""
+    plain, wrong = _resolve(cfg, find)
+    try:
+        config = schema.model_validate(plain)
+    except ValidationError as error:
+        found = explain_validation(error, plain, schema, find())
+        wrong |= {key: problem for key, problem in found.items() if key not in wrong}
+    if wrong:
+        config = known_part(plain, schema, wrong)
+    clashes = contradictions(config, whole=not wrong, parts=parts)
+    told = _without_followers(wrong, cfg)
+    problems: list[Problem] = [((key,), problem) for key, problem in told.items()]
+    return config, plain, problems + [(one.keys, one.told(find())) for one in clashes]
+
+
+def _without_followers(wrong: Mapping[str, InputError], cfg: DictConfig) -> dict[str, InputError]:
+    """The problems but those of keys that are worked out from another wrong one."""
     raw = dict(_leaves(OmegaConf.to_container(cfg, resolve=False)))
-    wrong = {*found, *known}
-    return {
-        key: problem
-        for key, problem in found.items()
-        if key not in known and wrong.isdisjoint(_REFERENCE.findall(str(raw.get(key))))
+    sources = {
+        key: {other for other in _REFERENCE.findall(str(raw.get(key))) if other in wrong} - {key}
+        for key in wrong
     }
+    reached = {key for key in wrong if not sources[key]}
+    told = set(reached)
+    while followers := {key for key in wrong if key not in reached and sources[key] & reached}:
+        reached |= followers
+    # Keys that refer to each other in a circle are reached from nowhere, and all told.
+    return {key: problem for key, problem in wrong.items() if key in told or key not in reached}
 
 
 def _resolve(cfg: DictConfig, find: FindOrigins) -> tuple[dict[str, Any], dict[str, InputError]]:

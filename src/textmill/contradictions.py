@@ -107,6 +107,9 @@ def _rules(config: Section) -> list[Callable[[Any], Iterator[Contradiction]]]:
         _too_few_tokens,
         _half_precision,
         _one_device,
+        _shared_out,
+        _optimizers_own_keys,
+        _late_peak,
     ]
 
 
@@ -338,4 +341,54 @@ def _one_device(config: TrainConfig) -> Iterator[Contradiction]:
             "is one device",
             ("trainer.devices", "trainer.accelerator"),
             "set trainer.devices=1",
+        )
+    elif trainer.accelerator == "mps" and trainer.strategy != "auto":
+        yield Contradiction(
+            f"trainer.strategy={trainer.strategy} is for several devices, and "
+            "trainer.accelerator=mps is one",
+            ("trainer.strategy", "trainer.accelerator"),
+            "set trainer.strategy=auto",
+        )
+
+
+def _shared_out(config: TrainConfig) -> Iterator[Contradiction]:
+    trainer, optimizer = config.trainer, config.optimizer
+    if trainer.strategy != "fsdp":
+        return
+    if trainer.precision == "16-mixed":
+        yield Contradiction(
+            "trainer.precision=16-mixed can't be had with trainer.strategy=fsdp",
+            ("trainer.precision", "trainer.strategy"),
+            "set trainer.precision=bf16-mixed or trainer.strategy=ddp",
+        )
+    if optimizer.name == "adafactor":
+        yield Contradiction(
+            "optimizer.name=adafactor can't be had with trainer.strategy=fsdp, which shares out "
+            "the matrices whose rows and columns it adds up",
+            ("optimizer.name", "trainer.strategy"),
+            "set optimizer=adamw or trainer.strategy=ddp",
+        )
+
+
+def _optimizers_own_keys(config: TrainConfig) -> Iterator[Contradiction]:
+    optimizer = config.optimizer
+    for key, value in (("betas", optimizer.betas), ("eps", optimizer.eps)):
+        if (value is None) == (optimizer.name == "adamw"):
+            what = "is null" if value is None else "is given"
+            needs = "needs" if value is None else "has no"
+            yield Contradiction(
+                f"optimizer.{key} {what}, and optimizer.name={optimizer.name} {needs} {key}",
+                (f"optimizer.{key}", "optimizer.name"),
+                f"choose optimizer={optimizer.name}, which sets its own keys",
+            )
+
+
+def _late_peak(config: TrainConfig) -> Iterator[Contradiction]:
+    warmup_steps, max_steps = config.scheduler.warmup_steps, config.trainer.max_steps
+    if warmup_steps is not None and max_steps is not None and warmup_steps > max_steps:
+        yield Contradiction(
+            f"scheduler.warmup_steps={warmup_steps} is more than trainer.max_steps={max_steps}, so "
+            "that the learning rate would never reach its peak",
+            ("scheduler.warmup_steps", "trainer.max_steps"),
+            f"set scheduler.warmup_steps={max_steps} or less, or leave it out",
         )

@@ -91,7 +91,7 @@ class Hardware:
         return "bf16-mixed" if has_bfloat16() else "32-true"
 
     def check(self) -> None:
-        """Makes sure that the machine has the devices asked for, and can train together on them.
+        """Makes sure that the machine has the devices asked for.
 
         Raises:
             InputError: It hasn't.
@@ -105,12 +105,6 @@ class Hardware:
                 f"this machine has no {self.accelerator}",
                 where=f"trainer.accelerator={self.accelerator}",
                 hint="set trainer.accelerator=auto",
-            )
-        if self.strategy == "fsdp" and self.precision == "16-mixed":
-            raise InputError(
-                "a model that is shared out can't be trained in 16-mixed",
-                where="trainer.strategy=fsdp",
-                hint="set trainer.precision=auto",
             )
         if available and self.devices > available:
             raise InputError(

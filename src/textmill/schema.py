@@ -206,13 +206,6 @@ class OptimizerSection(Section):
     eps: PositiveNumber | None
     layer_decay: Annotated[float, Field(gt=0.0, le=1.0)]
 
-    @model_validator(mode="after")
-    def _has_its_own_numbers(self) -> OptimizerSection:
-        given = {value is not None for value in (self.betas, self.eps)}
-        if given != {self.name == "adamw"}:
-            raise ValueError("set betas and eps for adamw, and neither for adafactor")
-        return self
-
 
 class SchedulerSection(Section):
     shape: Literal["linear", "cosine", "constant"]

@@ -193,6 +193,34 @@ MISTAKES: dict[str, tuple[list[str], list[list[str]]]] = {
         [["no tracking named 'huh'", "csv, mlflow"]],
     ),
     "not a choice among several": (["tracking=[csv,3]"], [["no tracking named '3'"]]),
+    "half precision of a model that is shared out": (
+        ["trainer=fsdp", "trainer.precision=16-mixed"],
+        [["16-mixed", "trainer.strategy=fsdp", "trainer.precision=bf16-mixed"]],
+    ),
+    "adafactor of a model that is shared out": (
+        ["optimizer=adafactor", "trainer=fsdp"],
+        [["optimizer.name=adafactor", "trainer.strategy=fsdp", "optimizer=adamw"]],
+    ),
+    "several processes on the one device of a Mac": (
+        ["trainer=ddp", "trainer.devices=1", "trainer.accelerator=mps"],
+        [["trainer.strategy=ddp", "trainer.accelerator=mps", "trainer.strategy=auto"]],
+    ),
+    "a key of another optimizer": (
+        ["optimizer=adafactor", "optimizer.eps=1e-6"],
+        [["optimizer.eps is given", "adafactor has no eps", "optimizer=adafactor"]],
+    ),
+    "an optimizer without its keys": (
+        ["optimizer.name=adafactor"],
+        [["optimizer.betas is given", "adafactor has no betas"], ["optimizer.eps is given"]],
+    ),
+    "a warm-up longer than the training": (
+        ["trainer.max_steps=10", "scheduler.warmup_steps=11"],
+        [["scheduler.warmup_steps=11", "trainer.max_steps=10", "never reach its peak"]],
+    ),
+    "a wrong value that another is worked out from": (
+        ["trainer.max_steps=x", "model.max_length=y"],
+        [["model.max_length", '"y"', "whole number"], ["trainer.max_steps", '"x"']],
+    ),
     "unknown flag": (["--hlep"], [["--hlep", "see --help"]]),
     "unknown kind of configuration": (["--cfg", "jobs"], [["'jobs'", "'job'"]]),
     "missing folder": (["--config-dir", "nowhere"], [["no such folder", "--config-dir nowhere"]]),
