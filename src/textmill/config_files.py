@@ -7,6 +7,8 @@ from importlib import resources
 CONFIG_PACKAGE = "textmill.conf"
 # What the choices of a group start from; not a choice.
 BASE = "base"
+# How a saved configuration that takes the place of the defaults is called, and its sections.
+SAVED = "textmill-saved-"
 
 
 def group_choices() -> dict[str, list[str]]:
@@ -31,3 +33,12 @@ def read_file(*path: str) -> str:
     """
     *folders, name = path
     return resources.files(CONFIG_PACKAGE).joinpath(*folders, f"{name}.yaml").read_text("utf-8")
+
+
+def first_file(group: str, choice: str) -> str:
+    """The file that says the keys of a group first: what its choices start from, or a choice."""
+    try:
+        read_file(group, BASE)
+    except FileNotFoundError:
+        return choice
+    return BASE

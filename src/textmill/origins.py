@@ -9,9 +9,10 @@ from typing import Any
 
 import yaml
 from hydra.core.config_loader import ConfigLoader
+from hydra.core.config_store import ConfigStore
 from hydra.types import RunMode
 
-from textmill.config_files import CONFIG_PACKAGE, read_file
+from textmill.config_files import CONFIG_PACKAGE, SAVED, read_file
 from textmill.runs import short_path
 
 # Libyaml's is ten times as fast; not every PyYAML was built with it.
@@ -84,7 +85,8 @@ def find_origins(
             continue
         place, kind, text = found
         package = "" if default.package in (None, "_global_") else default.package
-        for key, line in _keys_in(text, package):
+        in_file = _keys_of_saved(text, path) if SAVED in path else _keys_in(text, package)
+        for key, line in in_file:
             _set(of_key, key, Origin(f"{place}:{line}", kind))
     for override in composed.config_overrides:
         origin = Origin(str(override.input_line), "override")
@@ -111,6 +113,8 @@ def _find_file(
     """What to call a file, whose it is, and its text; None for what is in no file."""
     if config_path in files:
         return _own_file(files[config_path])
+    if SAVED in config_path:
+        return _own_file(Path(str(ConfigStore.instance().load(f"{config_path}.yaml").provider)))
     source = next((one for one in loader.get_sources() if one.is_config(config_path)), None)
     if source is not None and source.scheme() == "file":
         return _own_file(Path(source.path) / f"{config_path}.yaml")
@@ -128,6 +132,14 @@ def _keys_in(text: str, package: str) -> Iterator[tuple[str, int]]:
     root = yaml.compose(text, Loader=_LOADER)
     for key, line in _walk(root, f"{package}." if package else ""):
         if key.partition(".")[0] != "hydra" and key != f"{package}.defaults".lstrip("."):
+            yield key, line
+
+
+def _keys_of_saved(text: str, config_path: str) -> Iterator[tuple[str, int]]:
+    """The keys of a whole configuration that are in the section ``SECTION/NAME``, or in none."""
+    section = config_path.rpartition("/")[0]
+    for key, line in _keys_in(text, ""):
+        if key.rpartition(".")[0].partition(".")[0] == section:
             yield key, line
 
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 _PARTS = {
     "code": ("git.", "source"),
     "packages": ("packages.",),
+    "encoder": ("encoder",),
     "machine": ("machine.", "precision"),
 }
 # What of the machine changes no result.
@@ -70,9 +71,10 @@ def main(argv: Sequence[str]) -> int:
 def _parser() -> ArgumentParser:
     parser = ArgumentParser(
         prog="textmill reproduce",
-        description="Says what has changed of the code, the packages, the machine and the data "
-        "since a run was made; then makes it again, as a new run, and compares weights, metrics "
-        "and predictions. The exit status is 0 if all are the same, bit for bit, and else 1.",
+        description="Says what has changed of the code, the packages, the encoder, the machine "
+        "and the data since a run was made; then makes it again, as a new run, and compares "
+        "weights, metrics and predictions. The exit status is 0 if all are the same, bit for bit, "
+        "and else 1.",
         epilog="examples:\n  textmill reproduce latest\n  textmill reproduce latest --check",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -20,7 +20,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, ValidationError
 
-from textmill.config_files import BASE, read_file
+from textmill.config_files import BASE, SAVED, first_file, read_file
 from textmill.errors import InputError
 from textmill.explanations import unknown_key
 from textmill.origins import origins_in
@@ -33,7 +33,6 @@ from textmill.schema import SCHEMAS
 _PATHS = ("data.path", "data.corrections", "model.path")
 _DATA_FILES = ("data.train", "data.validation", "data.test")
 _FLAG = "--config"
-_PREFIX = "saved-"
 
 Values = dict[str, Any]
 
@@ -117,28 +116,33 @@ def start_from(given: str, config_name: str, runs_dir: Path) -> Start:
     for key in _following(values, default):
         section, last = _section(values, key)
         del section[last]
-    identity = None if run is None else run.read_manifest().get("identity")
-    name = f"{_PREFIX}{hashlib.sha256(str(path.absolute()).encode()).hexdigest()[:8]}"
-    default.store(name, values, identity or str(path.absolute()))
+    name = f"{SAVED}{hashlib.sha256(str(path.absolute()).encode()).hexdigest()[:8]}"
+    default.store(name, values, path.absolute())
     return Start(name, tuple(notes))
 
 
 def source_of(config_name: str) -> str | None:
     """The identity of the run, or the file, that a configuration is from; None for the defaults."""
-    if not config_name.startswith(_PREFIX):
+    if not config_name.startswith(SAVED):
         return None
-    return ConfigStore.instance().load(f"{config_name}.yaml").provider
+    path = Path(str(ConfigStore.instance().load(f"{config_name}.yaml").provider))
+    run = _run_of(path)
+    return str(path) if run is None else run.read_manifest().get("identity", str(run.folder))
 
 
 def _find(given: str, runs_dir: Path) -> tuple[Path, Run | None]:
     """The file of a configuration, and the run that it is of."""
     path = Path(given).expanduser()
     if path.is_file() or path.suffix.lower() in SUFFIXES:
-        if path.name == "config.yaml" and Run(path.parent).manifest.is_file():
-            return path, Run(path.parent)
-        return path, None
+        return path, _run_of(path)
     run = find_run(given, runs_dir)
     return run.config, run
+
+
+def _run_of(path: Path) -> Run | None:
+    """The run whose configuration a file is."""
+    run = Run(path.parent)
+    return run if path == run.config and run.manifest.is_file() else None
 
 
 def _values_of_file(path: Path) -> Values:
@@ -249,14 +253,7 @@ class _Defaults:
     @classmethod
     def of(cls, config_name: str) -> _Defaults:
         main = yaml.safe_load(read_file(config_name))
-        start = {}
-        for group, choice in _choices(main):
-            try:
-                read_file(group, BASE)
-            except FileNotFoundError:
-                start[group] = choice
-            else:
-                start[group] = BASE
+        start = {group: first_file(group, choice) for group, choice in _choices(main)}
         sections = {group: yaml.safe_load(read_file(group, name)) for group, name in start.items()}
         return cls(main, sections, start)
 
@@ -268,13 +265,13 @@ class _Defaults:
                 if isinstance(value, str) and "${" in value:
                     yield key, value
 
-    def store(self, name: str, values: Values, source: str) -> None:
+    def store(self, name: str, values: Values, path: Path) -> None:
         """Makes values known to Hydra that take the place of these.
 
         Args:
             name: What Hydra calls their choice in each group, and the configuration of them all.
             values: The values.
-            source: What they are from.
+            path: The file that they are from.
         """
         store = ConfigStore.instance()
         entries = list(self.main["defaults"])
@@ -286,9 +283,9 @@ class _Defaults:
             # A group of which several are chosen has its base once, before all of them.
             base = [] if f"{group}/{BASE}" in entries else [self.start[group]]
             node = {"defaults": [*base, "_self_"], **values[group]}
-            store.store(name, node, group=group, provider=source)
+            store.store(name, node, group=group, provider=str(path))
         top = {key: values.get(key, default) for key, default in self.main.items()}
-        store.store(name, {**top, "defaults": entries}, provider=source)
+        store.store(name, {**top, "defaults": entries}, provider=str(path))
 
 
 def _choices(main: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
