@@ -65,6 +65,7 @@ VERBS = {
         joins=True,
     ),
     "evaluate": Verb("textmill.evaluate", "judge a bundle on any data set", "evaluate"),
+    "config": Verb("textmill.show_config", "show what a key means, its value, and what set it"),
     "predict": Verb("textmill.predict", "label texts with a bundle"),
     "explain": Verb("textmill.explain", "show which words a label comes from"),
     "reproduce": Verb("textmill.reproduce", "make a run again, and say how far it is the same"),

@@ -227,7 +227,7 @@ def check_given(
     find = partial(_find_given_origins, own)
     checked = check(cfg, schema, overrides_as_given(own), find=find, parts=parts)
     hydras = tuple(one for one in _overrides("hydra") if not one.startswith("hydra.mode="))
-    base = source_of(HydraConfig.get().job.config_name)
+    base = source_of(str(HydraConfig.get().job.config_name))
     return replace(checked, base=base, of_hydra=hydras)
 
 
@@ -382,13 +382,13 @@ def _find_given_origins(own: OwnFiles) -> Origins:
     """The origins of the keys of the configuration that Hydra has composed now."""
     given = [*_overrides("hydra"), *_overrides("task")]
     loader = GlobalHydra.instance().config_loader()
-    return find_origins(loader, HydraConfig.get().job.config_name, given, own.files)
+    return find_origins(loader, str(HydraConfig.get().job.config_name), given, own.files)
 
 
 def _overrides(kind: str) -> list[str]:
     """The overrides of Hydra's or of the task of the configuration that Hydra has composed now."""
     # Reading them one by one would resolve the interpolations in them.
-    given = OmegaConf.to_container(HydraConfig.get().overrides[kind], resolve=False)
+    given = OmegaConf.to_container(getattr(HydraConfig.get().overrides, kind), resolve=False)
     return [str(one) for one in given] if isinstance(given, list) else []
 
 

@@ -37,16 +37,20 @@ class Origins:
     """The origins of the keys of a configuration.
 
     Args:
-        of_key: The origin of each dotted key that was set by its own name.
+        of_key: The origin of each dotted key that was set by its own name, the last set last.
+        files: The files that were put together, as Hydra calls them: ``data/cola``.
     """
 
     of_key: Mapping[str, Origin] = field(default_factory=dict)
+    files: tuple[str, ...] = ()
 
     def of(self, key: str) -> Origin | None:
         """The origin of a key, or of the nearest one above it that was set as a whole."""
         while key not in self.of_key and key:
             key = key.rpartition(".")[0]
-        return self.of_key.get(key)
+        # Of a map, what was added to it last.
+        below = [other for other in self.of_key if key and other.startswith(f"{key}.")]
+        return self.of_key.get(below[-1] if below and key in self.of_key else key)
 
     def file(self, *keys: str) -> str | None:
         """The files, with lines, that set the keys; None where overrides did."""
@@ -92,7 +96,7 @@ def find_origins(
         origin = Origin(str(override.input_line), "override")
         for key in _keys_of(override.key_or_group, override.value()):
             _set(of_key, key, origin)
-    return Origins(of_key)
+    return Origins(of_key, tuple(one.config_path for one in composed.defaults if one.config_path))
 
 
 def origins_in(path: Path) -> Origins:
@@ -102,8 +106,8 @@ def origins_in(path: Path) -> Origins:
 
 
 def _set(of_key: dict[str, Origin], key: str, origin: Origin) -> None:
-    for below in [other for other in of_key if other.startswith(f"{key}.")]:
-        del of_key[below]
+    for replaced in [other for other in of_key if other == key or other.startswith(f"{key}.")]:
+        del of_key[replaced]
     of_key[key] = origin
 
 

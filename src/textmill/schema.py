@@ -8,7 +8,18 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+    model_validator,
+)
+
+_NAME = r"^\w[\w.+-]{0,99}$"
+_SHA256 = "^[0-9a-f]{64}$"
 
 
 def _as_text(value: object) -> object:
@@ -18,13 +29,13 @@ def _as_text(value: object) -> object:
 
 
 def _check_name(name: str) -> str:
-    if not re.fullmatch(r"\w[\w.+-]{0,99}", name):
+    if not re.fullmatch(_NAME, name):
         raise ValueError("use letters, digits and . _ + -, at most 100, a letter or digit first")
     return name
 
 
 def _check_sha256(text: str) -> str:
-    if not re.fullmatch("[0-9a-f]{64}", text):
+    if not re.fullmatch(_SHA256, text):
         raise ValueError("give the archive's SHA-256, 64 hexadecimal digits")
     return text
 
@@ -36,9 +47,12 @@ Seed = Annotated[int, Field(ge=0, lt=2**32)]
 NotNegative = Annotated[int, Field(ge=0)]
 PositiveNumber = Annotated[float, Field(gt=0.0)]
 NotNegativeNumber = Annotated[float, Field(ge=0.0)]
-Text = Annotated[str, BeforeValidator(_as_text)]
-Name = Annotated[Text, AfterValidator(_check_name)]
-Sha256 = Annotated[Text, AfterValidator(_check_sha256)]
+_TEXT: dict[str, Any] = {"type": ["string", "integer"]}
+Text = Annotated[str, BeforeValidator(_as_text), WithJsonSchema(_TEXT)]
+Name = Annotated[Text, AfterValidator(_check_name), WithJsonSchema({**_TEXT, "pattern": _NAME})]
+Sha256 = Annotated[
+    Text, AfterValidator(_check_sha256), WithJsonSchema({**_TEXT, "pattern": _SHA256})
+]
 Column = str | int
 Pair = Annotated[list[Column], Field(min_length=2, max_length=2)]
 Delimiter = Annotated[str, Field(min_length=1, max_length=1)]
@@ -55,7 +69,10 @@ class Section(BaseModel):
     is not 2.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+    # Built when first used: most sections are parts of a configuration that is built whole.
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, defer_build=True
+    )
 
 
 class HubSection(Section):
