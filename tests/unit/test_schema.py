@@ -13,18 +13,15 @@ from pydantic import BaseModel
 import textmill
 from textmill.configuration import validate
 from textmill.data.checks import KINDS, NEVER_KEPT, Policies
+from textmill.documentation import documented
 from textmill.errors import InputError
 from textmill.explanations import known_keys
 from textmill.model.metric_names import monitor_mode
 from textmill.schema import SCHEMAS, LossSection, ProblemsSection, Section, TrainConfig
 
 CONF = Path(textmill.__file__).parent / "conf"
-# Every file that says a key for the first time; the others only repeat keys with other values.
-FIRST = sorted(
-    path
-    for path in CONF.rglob("*.yaml")
-    if path.parent.name != "experiment" and not (path.parent / "base.yaml").exists()
-) + sorted(CONF.rglob("base.yaml"))
+# Files that say Hydra's own keys, of which Textmill's documentation knows nothing.
+OF_HYDRA = sorted((CONF / "hydra").rglob("*.yaml"))
 
 
 def keys_of(node: yaml.Node) -> list[tuple[yaml.Node, yaml.Node]]:
@@ -51,9 +48,19 @@ def uncommented(path: Path) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("path", FIRST, ids=lambda path: f"{path.parent.name}/{path.stem}")
-def test_every_key_is_explained_where_it_gets_its_default(path: Path) -> None:
-    assert uncommented(path) == []
+@pytest.mark.parametrize("config_name", SCHEMAS)
+def test_every_key_is_explained(config_name: str) -> None:
+    """What a key means is said where it gets its default, or where its section is explained."""
+    sections = {key.rpartition(".")[0] for key in known_keys(SCHEMAS[config_name])}
+    said = {key: documented(config_name, key) for key in known_keys(SCHEMAS[config_name])}
+    of_maps = "sweep.space."  # of each varied key, as the comment on sweep.space tells
+    silent = [key for key, one in said.items() if one is None or not one.comment]
+    assert [key for key in silent if key not in sections and not key.startswith(of_maps)] == []
+
+
+@pytest.mark.parametrize("path", OF_HYDRA, ids=lambda path: path.stem)
+def test_every_key_of_hydras_is_explained(path: Path) -> None:
+    assert [key for key in uncommented(path) if key != "_target_"] == []
 
 
 def test_a_key_without_comment_would_be_found(tmp_path: Path) -> None:
