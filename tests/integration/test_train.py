@@ -276,9 +276,18 @@ def test_a_second_run_tokenizes_nothing(
 
 
 def test_two_processes_train_and_are_judged_as_one_would_be(
-    arguments: list[str], reviews: Path, capsys: pytest.CaptureFixture[str]
+    arguments: list[str],
+    reviews: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    command = [sys.executable, "-m", "textmill", *arguments, "trainer.devices=2"]
+    """Their encoder is from scratch, so that they have to agree on it too."""
+    monkeypatch.setenv("TEXTMILL_CACHE", str(tmp_path / "cache"))
+    others = [argument for argument in arguments if not argument.startswith("model")]
+    size = [f"model.scratch.{key}" for key in ("layers=1", "width=16", "heads=2")]
+    encoder = ["model=scratch", *size]
+    command = [sys.executable, "-m", "textmill", *others, *encoder, "trainer.devices=2"]
     result = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert result.returncode == 0, result.stderr
     run = (runs_of(arguments) / "latest").resolve()
