@@ -17,7 +17,7 @@ from typing import Any
 
 import yaml
 from hydra.core.config_store import ConfigStore
-from hydra.core.override_parser.types import ChoiceSweep, Override, QuotedString
+from hydra.core.override_parser.types import ChoiceSweep, Override, Quote, QuotedString
 from omegaconf import DictConfig, OmegaConf
 
 from textmill.config_files import BASE, CONFIG_PACKAGE, group_choices, read_file
@@ -28,6 +28,8 @@ SUFFIXES = (".yaml", ".yml")
 GLOBAL_GROUPS = ("experiment", "sweep")
 # How a path begins that can't be a name.
 _PATH_START = ("/", "./", "../", "~")
+# Paths that Hydra's overrides take without quotes.
+_PLAIN = re.compile(r"[\w./+@%~-]+")
 _PACKAGE = re.compile(r"#\s*@package\s+(\S+)\s*")
 
 
@@ -63,7 +65,7 @@ class OwnFiles:
     Args:
         argv: The command line for Hydra.
         files: From how Hydra calls a file, such as ``data/mine-1a2b3c4d``, to the file.
-        written: From the file's name in Hydra to the choice as it was given.
+        written: From the file's name in Hydra to the choice as it was given, in quotes if need be.
     """
 
     argv: tuple[str, ...]
@@ -73,7 +75,7 @@ class OwnFiles:
     def as_given(self, text: str) -> str:
         """An override or a message of Hydra with the files as they were given."""
         for name, written in self.written.items():
-            text = re.sub(rf"(?:[\w/]+/)?{name}", lambda _, to=written: to, text)
+            text = re.sub(rf"(?:[\w/]+/)?{name}", written.replace("\\", r"\\"), text)
         return text
 
     def told_as_given(self, error: InputError) -> InputError:
@@ -120,7 +122,7 @@ def adopt(argv: Sequence[str], overrides: Iterable[Override]) -> OwnFiles:
     return OwnFiles(
         tuple(replaced.get(argument, argument) for argument in argv),
         {f"{one.group}/{name}": one.path for name, one in found.items()},
-        {name: one.written for name, one in found.items()},
+        {name: _as_value(one.written) for name, one in found.items()},
     )
 
 
@@ -262,6 +264,13 @@ def _nearest(group: str, written: str) -> str:
     if siblings:
         return did_you_mean(written, [f"{folder}{one.name}" for one in siblings])
     return f"give the path of a YAML file, or choose one of {', '.join(choices)}"
+
+
+def _as_value(written: str) -> str:
+    """A path as an override's value."""
+    return (
+        written if _PLAIN.fullmatch(written) else QuotedString(written, Quote.double).with_quotes()
+    )
 
 
 def _renamed(override: Override, files: Mapping[str, OwnFile]) -> str:

@@ -42,9 +42,9 @@ def main(argv: Sequence[str]) -> int:
         MachineError: Something can't be fetched or written.
         StoppedError: The new run was asked to stop.
     """
+    options = _parser().parse_args(argv)
     from textmill.reproduction import check_comparable, compare_reproduction
 
-    options = _parser().parse_args(argv)
     run = find_run(options.run, options.runs_dir)
     if not options.check:
         check_comparable(run)

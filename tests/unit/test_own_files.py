@@ -61,7 +61,9 @@ def test_a_data_set_may_be_any_file_and_starts_from_the_base(
 def test_the_overrides_stay_as_they_were_given() -> None:
     write("my/mine.yaml", DATA)
     write("mine.yaml", "seed: 5\n")
-    given = ("data=my/mine.yaml", "experiment=mine.yaml", "name=a_my")
+    write("my sets/a=b.yaml", "defaults: []\nnotes: mine\n")
+    files = ("data=my/mine.yaml", "experiment=mine.yaml", 'tracking="my sets/a=b.yaml"')
+    given = (*files, "name=a_my")
     assert compose(*given).overrides == given
 
 
