@@ -149,6 +149,9 @@ def test_sigkill_at_a_dozen_random_steps_changes_nothing(
         pytest.param([], Classifier, "validation_step", 2, id="validation"),
         pytest.param(["trainer.max_tokens=200"], Classifier, "training_step", 8, id="token-budget"),
         pytest.param(["trainer.max_steps=11"], Classifier, "training_step", 10, id="step-budget"),
+        pytest.param(
+            ["optimizer=adafactor"], Classifier, "training_step", 8, id="another-optimizer"
+        ),
         pytest.param(["trainer.patience=1"], Classifier, "training_step", 9, id="early-stopping"),
         pytest.param(
             [], AtomicCheckpointIO, "save_checkpoint", 4, id="between-checkpoint-and-next-step"

@@ -21,7 +21,7 @@ import pytest
 import torch
 from transformers import AutoTokenizer
 
-from tests.integration.test_resume import kill_self, on_call
+from tests.forks import kill_self, on_call
 from textmill.data.tokens import TokenizedSplit, tokenize_split
 from textmill.encoding import LengthPolicy, Padding
 from textmill.fit import Budget, Hardware, Saving, fit

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from hydra import compose, initialize_config_module
-from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 
 import textmill
-from textmill.config_files import BASE, CONFIG_PACKAGE
-from textmill.configuration import check
+from textmill.config_files import BASE
+from textmill.configuration import check, compose
 from textmill.errors import InputError
-from textmill.resolvers import register_resolvers
 from textmill.schema import SCHEMAS
 
 CONF = Path(textmill.__file__).parent / "conf"
@@ -30,14 +26,6 @@ NEEDED = {
     "data/files": ["data.train=reviews.csv"],
     "model/folder": ["model.path=encoder"],
 }
-
-
-@pytest.fixture(autouse=True)
-def _hydra() -> Iterator[None]:
-    register_resolvers()
-    with initialize_config_module(CONFIG_PACKAGE, version_base="1.3"):
-        yield
-    GlobalHydra.instance().clear()
 
 
 def defaults_of(name: str) -> list[Any]:
@@ -69,7 +57,7 @@ def composed(root: str, *choices: str) -> DictConfig:
     chosen = {**needed_by(root), **dict(choice.rsplit("/", 1) for choice in choices)}
     overrides = [f"{group}={name}" for group, name in chosen.items()]
     needed = [key for choice in choices for key in NEEDED.get(choice, [])]
-    return compose(root, [*overrides, *needed])
+    return compose([*overrides, *needed], root).cfg
 
 
 @pytest.mark.parametrize("root", ROOTS)

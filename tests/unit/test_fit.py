@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from lightning.pytorch.strategies import ModelParallelStrategy
 
 from textmill import fit
 from textmill.errors import InputError
@@ -27,6 +28,23 @@ def test_devices_that_are_not_there_are_refused(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     with pytest.raises(InputError, match=r"no gpu.*trainer\.accelerator=auto"):
         Hardware("gpu", 1, "auto", "auto", 0).check()
+
+
+@pytest.mark.parametrize(
+    ("asked", "devices", "taken"),
+    [("auto", 1, "auto"), ("auto", 2, "ddp"), ("ddp", 1, "ddp"), ("ddp", 2, "ddp")],
+)
+def test_several_devices_have_a_copy_each_unless_told_otherwise(
+    asked: str, devices: int, taken: str
+) -> None:
+    hardware = Hardware("cpu", devices, asked, "auto", 0)  # type: ignore[arg-type]
+    assert fit._strategy(hardware) == taken
+
+
+def test_a_network_that_is_shared_out_is_saved_as_one_file() -> None:
+    strategy = fit._strategy(Hardware("cpu", 2, "fsdp", "auto", 0))
+    assert isinstance(strategy, ModelParallelStrategy)
+    assert not strategy._save_distributed_checkpoint
 
 
 def test_a_processor_takes_any_number_of_processes() -> None:
