@@ -6,6 +6,7 @@ import copy
 import os
 import re
 import sys
+from argparse import Namespace
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -117,11 +118,28 @@ def run_with_hydra(
     schema = SCHEMAS[config_name]
     own = check_overrides(argv, schema)
     flags = parse_flags(own.argv)
-    if flags.cfg == "job" and not flags.multirun:
-        _print_job(compose(argv, config_name), schema, flags.package, parts, resolve=flags.resolve)
+    asked = (flags.multirun, flags.info, flags.shell_completion, flags.hydra_help)
+    if any(asked) or flags.cfg in ("hydra", "all"):
+        _run_by_hydra(own, flags, config_name, task, parts)
         return
-    command_line = list(sys.argv)
+    unchecked = _compose(own, flags, config_name)
+    checked = check_given(unchecked.cfg, schema, own, parts, find=unchecked.find_origins)
+    if flags.cfg == "job":
+        _print_job(unchecked.cfg, schema, flags.package, resolve=flags.resolve)
+    else:
+        task(replace(checked, config_dir=flags.config_dir))
 
+
+def _run_by_hydra(
+    own: OwnFiles,
+    flags: Namespace,
+    config_name: str,
+    task: Callable[[Composed[Any]], None],
+    parts: Collection[str] | None,
+) -> None:
+    """Does what Hydra's flags ask for, with Hydra's own main function."""
+    command_line = list(sys.argv)
+    schema = SCHEMAS[config_name]
     checked: list[Composed[Any]] = []
 
     @hydra.main(version_base="1.3", config_path=f"pkg://{CONFIG_PACKAGE}", config_name=config_name)
@@ -178,14 +196,16 @@ def compose(argv: Sequence[str], config_name: str) -> Unchecked:
     Raises:
         InputError: It can't be composed.
     """
-    schema = SCHEMAS[config_name]
-    own = check_overrides(argv, schema)
-    flags = parse_flags(own.argv)
+    own = check_overrides(argv, SCHEMAS[config_name])
+    return _compose(own, parse_flags(own.argv), config_name)
+
+
+def _compose(own: OwnFiles, flags: Namespace, config_name: str) -> Unchecked:
     name = flags.config_name or config_name
     register_resolvers()
     prefer_own_launchers()
     version.setbase("1.3")
-    with told_by_schema(schema, own):
+    with told_by_schema(SCHEMAS[config_name], own):
         opened = Hydra.create_main_hydra2("textmill", search_path(flags.config_dir))
         try:
             cfg = opened.compose_config(name, list(flags.overrides), RunMode.RUN)
@@ -212,6 +232,8 @@ def check_given(
     schema: type[ConfigT],
     own: OwnFiles,
     parts: Collection[str] | None = None,
+    *,
+    find: FindOrigins | None = None,
 ) -> Composed[ConfigT]:
     """Checks the configuration that Hydra has composed now, with the overrides as they were given.
 
@@ -220,11 +242,12 @@ def check_given(
         schema: What it must become.
         own: The command line.
         parts: As for `check`.
+        find: As for `check`; None is for while Hydra is open.
 
     Raises:
         InputError: As `check`.
     """
-    find = partial(_find_given_origins, own)
+    find = find or partial(_find_given_origins, own)
     checked = check(cfg, schema, overrides_as_given(own), find=find, parts=parts)
     hydras = tuple(one for one in _overrides("hydra") if not one.startswith("hydra.mode="))
     base = source_of(str(HydraConfig.get().job.config_name))
@@ -361,21 +384,16 @@ def _no_config(path: Path) -> InputError:
 
 
 def _print_job(
-    unchecked: Unchecked,
-    schema: type[Section],
-    package: str | None,
-    parts: Collection[str] | None,
-    *,
-    resolve: bool,
+    cfg: DictConfig, schema: type[Section], package: str | None, *, resolve: bool
 ) -> None:
-    """Prints a configuration, or a part of it, if it is right."""
-    cfg: Any = unchecked.cfg
-    check(cfg, schema, find=unchecked.find_origins, parts=parts)
+    """Prints a configuration, or a part of it."""
+    part: Any = cfg
     if package is not None and package != "_global_":
         if package not in known_keys(schema):
             raise unknown_key(package, schema)
-        cfg = OmegaConf.select(cfg, package)
-    print(OmegaConf.to_yaml(cfg, resolve=resolve).rstrip() if OmegaConf.is_config(cfg) else cfg)
+        part = OmegaConf.select(cfg, package)
+    is_plain = not OmegaConf.is_config(part)
+    print(part if is_plain else OmegaConf.to_yaml(part, resolve=resolve).rstrip())
 
 
 def _find_given_origins(own: OwnFiles) -> Origins:
