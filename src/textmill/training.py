@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,7 +15,7 @@ from typing import Any
 
 import lightning as L
 import numpy as np
-from torch import nn
+from torch import distributed, nn
 
 from textmill.bundle import write_bundle
 from textmill.cache import cache_folder
@@ -62,6 +63,8 @@ from textmill.tracking.recorder import Recorder, Recording
 from textmill.tracking.replay import replay, rewind
 
 GOLDEN_TEXTS = 32
+# By which processes that train together find each other.
+_OF_PROCESSES = ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "LOCAL_RANK", "WORLD_SIZE")
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,14 +269,23 @@ def _tracked(run: Run, config: TrainConfig, labels: Labels, *, resumed: bool) ->
 def _joinable(run: Run) -> Iterator[None]:
     """Has the processes that Lightning starts for further devices join the run, by resuming it.
 
-    It starts them with the command line, which may ask for many runs.
+    It starts them with the command line, which may ask for many runs. What it leaves behind, by
+    which a further training in this process would take those for its own, is put away.
     """
-    command_line = list(sys.argv)
-    sys.argv = [command_line[0], "train", f"resume={json.dumps(str(run.folder))}"]
+    command_line, before = list(sys.argv), {name: os.environ.get(name) for name in _OF_PROCESSES}
+    place = json.dumps(str(run.folder), ensure_ascii=False)
+    sys.argv = [command_line[0], "train", f"resume={place}"]
+    joined = distributed.is_initialized()
     try:
         yield
     finally:
         sys.argv = command_line
+        if distributed.is_initialized() and not joined:
+            distributed.destroy_process_group()
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
 
 
 def _state_after(error: BaseException) -> State:
