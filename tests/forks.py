@@ -17,6 +17,16 @@ Patch = Callable[[], None]
 
 def in_fork(arguments: list[str], patch: Patch | None = None) -> int:
     """Runs the command line in a forked child; returns its exit status, or minus its signal."""
+    process = start_fork(arguments, patch)
+    process.join(timeout=180)
+    assert process.exitcode is not None
+    return process.exitcode
+
+
+def start_fork(
+    arguments: list[str], patch: Patch | None = None
+) -> multiprocessing.process.BaseProcess:
+    """Starts the command line in a forked child."""
 
     def child() -> None:
         os.setsid()
@@ -26,9 +36,7 @@ def in_fork(arguments: list[str], patch: Patch | None = None) -> int:
 
     process = multiprocessing.get_context("fork").Process(target=child)
     process.start()
-    process.join(timeout=180)
-    assert process.exitcode is not None
-    return process.exitcode
+    return process
 
 
 def kill_self() -> None:

@@ -193,7 +193,11 @@ def _stopped(error: BaseException, search: _Search) -> StoppedError:
     number = signal.SIGINT
     if isinstance(error, StoppedError):
         number = signal.Signals(error.exit_status - 128)
-    return StoppedError(number, where=short_path(search.folder), hint="go on with the same command")
+    return StoppedError(
+        number,
+        where=short_path(search.folder),
+        hint=f"go on with textmill sweep --join {short_path(search.folder)}",
+    )
 
 
 def _conclude(search: _Search) -> None:
