@@ -132,7 +132,12 @@ def _run(name: str, arguments: list[str]) -> int:
         from textmill.verb_help import verb_help
 
         saved = {"config RUN": "start from a run's configuration, or a YAML file with a whole one"}
-        flags_told = {**(saved if verb.from_saved else {}), **verb.flags}
+        joined = {"join FOLDER": "work at a search that was begun before, or by another worker"}
+        flags_told = {
+            **(saved if verb.from_saved else {}),
+            **(joined if verb.joins else {}),
+            **verb.flags,
+        }
         print(verb_help(name, verb.summary, verb.config, flags_told))
         return 0
     if verb.joins:
