@@ -287,7 +287,7 @@ def test_two_processes_train_and_are_judged_as_one_would_be(
     others = [argument for argument in arguments if not argument.startswith("model")]
     size = [f"model.scratch.{key}" for key in ("layers=1", "width=16", "heads=2")]
     encoder = ["model=scratch", *size]
-    command = [sys.executable, "-m", "textmill", *others, *encoder, "trainer.devices=2"]
+    command = [sys.executable, "-m", "textmill", *others, *encoder, "trainer=ddp"]
     result = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert result.returncode == 0, result.stderr
     run = (runs_of(arguments) / "latest").resolve()
