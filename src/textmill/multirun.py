@@ -285,6 +285,9 @@ class _Job:
     def _train_or_resume(self, combination: Combination, composed: Composed[TrainConfig]) -> None:
         from textmill.training import Settings, resume, train
 
+        if not self.here:
+            # Rich would draw the bars of several processes over each other.
+            os.environ["TTY_COMPATIBLE"] = "0"
         run = combination.run
         facts = {"group": self.folder.name, "combination": list(combination.overrides)}
         settings = Settings(facts=facts, begun=combination.begin, told=False)

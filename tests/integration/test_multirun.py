@@ -250,7 +250,7 @@ def test_two_processes_on_one_folder_share_the_combinations(command: list[str]) 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
+@pytest.mark.parametrize("launcher", ["joblib", "submitit_local", "ray"])
 def test_a_launcher_trains_four_runs_in_processes_of_their_own(
     command: list[str], launcher: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
