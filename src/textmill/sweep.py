@@ -5,9 +5,11 @@ from __future__ import annotations
 import gc
 import signal
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from textmill.configuration import Composed
 from textmill.errors import InputError, MachineError, TextmillError, one_line
@@ -24,7 +26,7 @@ from textmill.search.records import errors_of, search_record, write_table
 from textmill.search.remembering import remember
 from textmill.search.samplers import Ending, Proposing, shuffled_grid
 from textmill.search.space import Parameter
-from textmill.search.study import RUN, Allowance, Claim, SharedStudy, running
+from textmill.search.study import RUN, Allowance, Claim, SharedStudy, running, without_password
 from textmill.search.telling import best_lines, summary_line, trial_line
 from textmill.search.trials import Conduct, train_trial
 
@@ -43,6 +45,8 @@ def run(composed: Composed[SweepConfig]) -> None:
         StoppedError: The search was asked to stop; the same command goes on with it.
     """
     _check_installed()
+    from optuna.exceptions import StorageInternalError
+
     space = searched(composed)
     check_writable(Path(composed.config.runs_dir))
     search = _open(composed, space)
@@ -53,6 +57,12 @@ def run(composed: Composed[SweepConfig]) -> None:
             gc.collect()
     except (StoppedError, KeyboardInterrupt) as error:
         raise _stopped(error, search) from error
+    except StorageInternalError as error:
+        raise MachineError(
+            "the search's database can't be used any more",
+            where=short_path(search.folder),
+            hint=f"go on with textmill sweep --join {short_path(search.folder)}",
+        ) from error
     _conclude(search)
 
 
@@ -108,8 +118,17 @@ def _open(composed: Composed[SweepConfig], space: tuple[Parameter, ...]) -> _Sea
         ),
     )
     with study.alone():
-        remember(study.study, folder, composed.resolved, composed.overrides, composed.config_dir)
+        begun_with = _shown(composed.resolved)
+        remember(study.study, folder, begun_with, composed.overrides, composed.config_dir)
     return _Search(composed, folder, space, objectives, study, TrialConfigs(composed))
+
+
+def _shown(resolved: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration without a password."""
+    sweep = resolved["sweep"]
+    if sweep["storage"] is None:
+        return dict(resolved)
+    return {**resolved, "sweep": {**sweep, "storage": without_password(sweep["storage"])}}
 
 
 def _next_trial(search: _Search) -> bool:
@@ -134,12 +153,14 @@ def _conduct(search: _Search, claim: Claim) -> None:
     sweep = config.sweep
     pruned_by = None if sweep.pruner == "none" else monitored(sweep.objectives)
     conduct = Conduct(sweep.name, search.objectives, pruned_by)
+    from optuna.exceptions import OptunaError
+
     try:
         trial = search.configs.of(claim.parameters, name)
         claim.finish(train_trial(claim, trial, conduct))
     except PrunedError:
         claim.prune()
-    except (StoppedError, MachineError):
+    except (StoppedError, MachineError, OptunaError):
         raise
     except Exception as error:  # noqa: BLE001 - whatever ends one trial, the others go on
         claim.fail(_reason(error))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from textmill.config_files import group_choices
 from textmill.configuration import Composed, check, compose
 from textmill.errors import InputError
 from textmill.schema import SweepConfig
@@ -123,6 +124,12 @@ def test_all_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
     assert len(found) == 3
 
 
+@pytest.mark.parametrize("name", group_choices()["sweep"])
+def test_every_search_of_the_package_can_be_done(name: str) -> None:
+    given = [f"sweep={name}"]
+    assert searched(check(compose(given, "sweep").cfg, SweepConfig, given))
+
+
 @pytest.mark.parametrize(
     ("parameter", "whole"),
     [
@@ -136,6 +143,17 @@ def test_whether_a_range_is_of_whole_numbers_is_up_to_the_key(
 ) -> None:
     [found] = space_of(tmp_path, f"  space:\n    {parameter}\n")
     assert found.whole is whole
+
+
+def test_a_key_may_be_of_a_section_that_only_one_choice_fills(tmp_path: Path) -> None:
+    models = "    model: {choices: [scratch, minilm]}\n"
+    layers = "model.scratch.layers: {low: 1, high: 3, when: {model: scratch}}"
+    model, found = space_of(tmp_path, f"  space:\n    {layers}\n{models}")
+    assert (model.key, found.key, found.whole) == ("model", "model.scratch.layers", True)
+    [problem] = problems_of(
+        tmp_path, f"  space:\n    {layers.replace('low: 1', 'low: 0')}\n{models}"
+    )
+    assert "model.scratch.layers can't be 0" in problem
 
 
 def test_a_trial_gets_what_was_chosen_and_what_follows_from_it(tmp_path: Path) -> None:

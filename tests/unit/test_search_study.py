@@ -19,6 +19,7 @@ from optuna.storages import JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial
 
+from textmill.errors import InputError
 from textmill.report.search_record import Objective
 from textmill.search import study as study_module
 from textmill.search.samplers import Ending, Proposing, Pruning, Sampling, shuffled_grid
@@ -313,3 +314,22 @@ def test_the_journal_is_optunas_own(tmp_path: Path) -> None:
     work(shared(tmp_path, trials=3), tmp_path / "did")
     storage = JournalStorage(JournalFileBackend(str(tmp_path / "journal.log")))
     assert len(optuna.load_study(study_name="search", storage=storage).trials) == 3
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("nothing", "Could not parse SQLAlchemy URL"),
+        ("sqlite:////nowhere/at/all/search.db", "unable to open database file"),
+        ("fancydb://me:secret@host/name", "Can't load plugin"),
+    ],
+)
+def test_a_database_that_cannot_be_opened_is_told_without_its_password(
+    tmp_path: Path, url: str, reason: str
+) -> None:
+    with pytest.raises(InputError) as caught:
+        shared(tmp_path, database=url)
+    [line] = caught.value.problems
+    assert reason in line
+    assert "in sweep.storage=" in line
+    assert "secret" not in line

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from omegaconf import OmegaConf
@@ -126,27 +127,46 @@ def _training(composed: Composed[SweepConfig]) -> Composed[TrainConfig]:
 
 
 def _parameter(key: str, section: ParameterSection, composed: Composed[SweepConfig]) -> Parameter:
-    ends = (section.low, section.high)
-    whole = all(isinstance(end, int) for end in ends) and not _takes_fractions(key, composed)
-    return Parameter(
+    parameter = Parameter(
         key,
         choices=None if section.choices is None else tuple(section.choices),
         low=section.low,
         high=section.high,
         log=section.log,
         step=section.step,
-        whole=whole,
         when={
             other: tuple(values) if isinstance(values, list) else (values,)
             for other, values in section.when.items()
         },
     )
+    whole = all(isinstance(end, int) for end in (section.low, section.high))
+    if whole and not _takes_fractions(key, _where_needed(parameter, composed)):
+        return replace(parameter, whole=True)
+    return parameter
 
 
-def _takes_fractions(key: str, composed: Composed[SweepConfig]) -> bool:
+def _where_needed(parameter: Parameter, composed: Composed[SweepConfig]) -> dict[str, Any]:
+    """The configuration with a choice of each group that the parameter's conditions ask for."""
+    groups = group_choices()
+    choices = {
+        group: values[0]
+        for group, values in parameter.when.items()
+        if values and values[0] in groups.get(group, ())
+    }
+    if not choices:
+        return composed.resolved
+    unchecked = _compose(composed, choices)
+    try:
+        return check(unchecked.cfg, SweepConfig).resolved
+    except InputError:
+        # What is wrong with the choice is told where the group is looked at.
+        return composed.resolved
+
+
+def _takes_fractions(key: str, resolved: Mapping[str, Any]) -> bool:
     """Whether the schema takes numbers for a key that are not whole; whether in range or not."""
     try:
-        return "whole number" not in " ".join(_complaints(key, 0.5, composed))
+        return "whole number" not in " ".join(_complaints(key, 0.5, resolved))
     except KeyError:
         return False
 
@@ -154,6 +174,7 @@ def _takes_fractions(key: str, composed: Composed[SweepConfig]) -> bool:
 def _parameter_problems(parameter: Parameter, composed: Composed[SweepConfig]) -> list[InputError]:
     """What is wrong with a parameter's key, and with its values."""
     key, groups = parameter.key, group_choices()
+    resolved = _where_needed(parameter, composed)
     where = f"sweep.space.{key}"
     if key in groups:
         return list(_group_problems(parameter, composed))
@@ -165,7 +186,7 @@ def _parameter_problems(parameter: Parameter, composed: Composed[SweepConfig]) -
     lines: dict[str, None] = {}
     for value in parameter.extremes:
         try:
-            lines.update(dict.fromkeys(_complaints(key, value, composed)))
+            lines.update(dict.fromkeys(_complaints(key, value, resolved)))
         except KeyError:
             return [InputError("the section is null", where=where, hint="leave it out")]
     return [InputError(f"sweep.space: {line}") for line in lines]
@@ -190,13 +211,13 @@ def _group_problems(parameter: Parameter, composed: Composed[SweepConfig]) -> It
         yield InputError("a group has no range", where=where, hint="give choices")
 
 
-def _complaints(key: str, value: Value, composed: Composed[SweepConfig]) -> tuple[str, ...]:
+def _complaints(key: str, value: Value, resolved: Mapping[str, Any]) -> tuple[str, ...]:
     """What the schema says of a value.
 
     Raises:
         KeyError: The key's section is null.
     """
-    values: dict[str, Any] = copy.deepcopy(composed.resolved)
+    values = copy.deepcopy(dict(resolved))
     *sections, name = key.split(".")
     section = values
     for part in sections:

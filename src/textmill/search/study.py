@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from filelock import FileLock, Timeout
 
-from textmill.errors import MachineError
+from textmill.errors import InputError, MachineError
 from textmill.report.search_record import Objective
 from textmill.search.samplers import Ending, Proposing
 from textmill.search.space import Parameter, Values
@@ -332,8 +332,29 @@ def _storage(folder: Path, database: str | None) -> BaseStorage:
         from textmill.search.journal import journal
 
         return journal(folder / "journal.log")
+    from optuna.exceptions import StorageInternalError
     from optuna.storages import RDBStorage
+    from sqlalchemy.exc import SQLAlchemyError
 
     # Further workers wait for the one that writes, as SQLite otherwise soon gives up.
     waiting: dict[str, Any] = {"timeout": 60} if database.startswith("sqlite") else {}
-    return RDBStorage(database, engine_kwargs={"connect_args": waiting})
+    try:
+        return RDBStorage(database, engine_kwargs={"connect_args": waiting})
+    except (SQLAlchemyError, StorageInternalError, ImportError) as error:
+        reason = next(iter(str(error.__cause__ or error).splitlines()), type(error).__name__)
+        raise InputError(
+            f"the database can't be opened ({reason})",
+            where=f"sweep.storage={without_password(database)}",
+            hint="give a URL such as sqlite:////home/me/search.db or postgresql://USER@HOST/NAME",
+        ) from error
+
+
+def without_password(database: str) -> str:
+    """The URL of a database as it may be shown."""
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        return make_url(database).render_as_string(hide_password=True)
+    except ArgumentError:
+        return database
