@@ -84,6 +84,14 @@ WRONG: dict[str, tuple[dict[str, object], tuple[str, ...]]] = {
         ("data.hub.repo", "data.source is hub"),
     ),
     "list of splits": ({**HUB, "data.test": ["x", "y"]}, ("data.test can't be the list [x,y]",)),
+    "scratch without a size": (
+        {"model.source": "scratch"},
+        ("model.scratch is null", "model.source is scratch"),
+    ),
+    "width that heads can't share": (
+        {"model.scratch": {"layers": 1, "width": 100, "heads": 3, "vocabulary": 500}},
+        ("model.scratch.width=100", "model.scratch.heads=3"),
+    ),
     "no training data": (
         {"data.train": None, "data.test": "b.csv"},
         ("data.train is null", "learn"),
