@@ -28,6 +28,7 @@ class Verb(NamedTuple):
             status.
         flags: Switches of a verb that takes overrides, each with what it does.
         joins: Whether ``--join`` has it take part in what another worker has begun.
+        reads: For a verb that takes overrides, the top keys that it reads; None is all.
         from_saved: Whether ``--config`` has it start from a run's configuration.
         grid: The module whose ``run_all(argv)`` does it for all combinations of values, ``-m``;
             None has them done one after the other.
@@ -37,6 +38,7 @@ class Verb(NamedTuple):
     summary: str
     config: str | None = None
     flags: Mapping[str, str] = MappingProxyType({})
+    reads: tuple[str, ...] | None = None
     joins: bool = False
     from_saved: bool = False
     grid: str | None = None
@@ -49,6 +51,7 @@ VERBS = {
         "fetch, check and describe a data set",
         "train",
         {"json": "print JSON"},
+        reads=("data", "model", "seed"),
         from_saved=True,
     ),
     "train": Verb(
@@ -160,6 +163,7 @@ def _run(name: str, arguments: list[str]) -> int:
         overrides,
         verb.config,
         lambda composed: importlib.import_module(verb.module).run(composed, **flags),
+        verb.reads,
     )
     return 0
 

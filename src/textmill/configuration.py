@@ -183,7 +183,7 @@ def told_by_schema(schema: type[Section], own: OwnFiles) -> Iterator[None]:
     try:
         yield
     except (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError) as error:
-        raise own.told_as_given(explain_composition(error, schema)) from error
+        raise own.told_as_given(explain_composition(error, schema, own.argv)) from error
 
 
 def compose(argv: Sequence[str], config_name: str) -> Unchecked:

@@ -34,8 +34,9 @@ class Contradiction(NamedTuple):
     hint: str
 
     def told(self, origins: Origins) -> InputError:
-        """The error, with the lines of files that set the keys."""
-        return InputError(self.what, where=origins.file(*self.keys), hint=self.hint)
+        """The error, with the lines of files that set the keys, if these are not the defaults."""
+        changed = [key for key in self.keys if not origins.is_default(key)]
+        return InputError(self.what, where=origins.file(*changed), hint=self.hint)
 
 
 def contradictions(
@@ -285,7 +286,7 @@ def _monitor(config: TrainConfig) -> Iterator[Contradiction]:
         own = [f"{metric}/LABEL" for metric in PER_LABEL_METRICS]
         yield Contradiction(
             f"trainer.monitor is wrong, {monitor!r} is not a metric of {kind} classification",
-            ("trainer.monitor", "data.multi_label"),
+            ("trainer.monitor", *(["data.multi_label"] if multi_label else [])),
             did_you_mean(monitor, own if "/" in monitor else known),
         )
         return

@@ -77,7 +77,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     import difflib  # slow to import for the command line's --help
 
     by_folded: dict[str, list[str]] = {}
-    for other in sorted(known):
+    for other in sorted(set(known)):
         by_folded.setdefault(other.casefold(), []).append(other)
     folded = difflib.get_close_matches(name.casefold(), by_folded, n=3)
     near = [other for match in folded for other in by_folded[match]]

@@ -6,7 +6,8 @@ import difflib
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, get_args
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args, get_origin
 
 import yaml
 from hydra.errors import MissingConfigException
@@ -16,6 +17,7 @@ from pydantic import BaseModel, ValidationError
 from textmill.config_files import BASE, group_choices
 from textmill.errors import InputError, did_you_mean
 from textmill.origins import NOWHERE, Origins
+from textmill.runs import short_path
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 LONGEST_VALUE = 60
 HELP = "see --help for the keys and the groups"
 GROUP_NOUNS = {"data": "data set"}
+IN_FILE = re.compile("In '([^']+)'")
+NO_CHOICE = re.compile("You must specify '([^']+)'")
 REFUSED_KEY = re.compile(r"Could not (?:override|append to config.*?|delete.*?) '([^']+)'")
 
 # What would do, by pydantic's name of the error.
@@ -58,20 +62,40 @@ def explain_validation(
         by_key.setdefault(_key_of(detail, values), []).append(detail)
     # Each member of a union complains; those that understood more of the value count.
     told = [key for key in by_key if not any(other.startswith(f"{key}.") for other in by_key)]
-    return {key: _explain_value(key, by_key[key], schema, origins) for key in told}
+    lacking = _lacking_base(by_key, schema, origins)
+    explained = {
+        key: _explain_value(key, by_key[key], schema, origins)
+        for key in told
+        if key.rpartition(".")[0] not in lacking
+    }
+    return {**lacking, **explained}
 
 
-def explain_composition(error: Exception, schema: type[BaseModel]) -> InputError:
-    """Tells in one line what Hydra or OmegaConf refused."""
+def explain_composition(
+    error: Exception, schema: type[BaseModel], given: Iterable[str] = ()
+) -> InputError:
+    """Tells in one line what Hydra or OmegaConf refused.
+
+    Args:
+        error: Theirs.
+        schema: What the configuration must become.
+        given: The command line.
+    """
     if isinstance(error, MissingConfigException):
-        return _missing_file(error)
+        return _missing_file(error, tuple(given))
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
         mark = error.problem_mark
-        where = f"{mark.name}:{mark.line + 1}"
+        where = f"{short_path(Path(mark.name))}:{mark.line + 1}"
         return InputError("the YAML can't be read", where=where, hint=error.problem)
+    if match := NO_CHOICE.search(str(error)):
+        choices = group_choices().get(match[1], [])
+        hint = f"add {match[1]}=NAME, one of {', '.join(choices)}"
+        return InputError(f"no {match[1]} is chosen", hint=hint)
     if match := REFUSED_KEY.search(str(error)):
         key = getattr(error.__cause__, "full_key", None) or ""
-        return unknown_key(max(key, match[1], key=len), schema)
+        file = IN_FILE.match(str(error))
+        where = f"{file[1]}.yaml" if file and "/" in file[1] else None
+        return unknown_key(max(key, match[1], key=len), schema, where=where)
     return InputError(f"the configuration is wrong: {_first_line(error)}", hint=HELP)
 
 
@@ -85,10 +109,16 @@ def explain_interpolation(key: str, error: Exception, origins: Origins) -> Input
     return InputError(what, where=origins.file(key), hint=f"set {key}")
 
 
-def unknown_key(key: str, schema: type[BaseModel], origins: Origins = NOWHERE) -> InputError:
+def unknown_key(
+    key: str, schema: type[BaseModel], origins: Origins = NOWHERE, *, where: str | None = None
+) -> InputError:
     """The error of a key that there isn't, with those that may have been meant."""
-    hint = _key_hint(key, list(known_keys(schema)))
-    return InputError(f"there is no key {key!r}", where=origins.file(key), hint=hint)
+    if key in group_choices() and key not in schema.model_fields:
+        hint = "begin its file with the line '# @package _global_'"
+    else:
+        hint = _key_hint(key, [*known_keys(schema), *_keys_in_map(key, schema)])
+    where = where or origins.file(key) or origins.file_below(key)
+    return InputError(f"there is no key {key!r}", where=where, hint=hint)
 
 
 def not_given(key: str, origins: Origins = NOWHERE) -> InputError:
@@ -98,11 +128,13 @@ def not_given(key: str, origins: Origins = NOWHERE) -> InputError:
     return InputError(f"{key} is not given", where=where, hint=f"add {key}=VALUE")
 
 
-def unknown_choice(group: str, name: str, options: Iterable[str]) -> InputError:
+def unknown_choice(
+    group: str, name: str, options: Iterable[str], where: str | None = None
+) -> InputError:
     """The error of a choice that a group doesn't have, with those that may have been meant."""
     return InputError(
         f"there is no {GROUP_NOUNS.get(group, group)} named {name!r}",
-        where=f"{group}={name}",
+        where=where or f"{group}={name}",
         hint=did_you_mean(name, [option for option in options if option != BASE]),
     )
 
@@ -116,24 +148,49 @@ def known_keys(schema: type[BaseModel], prefix: str = "") -> Iterator[str]:
 
 
 def sections_in(annotation: Any) -> Iterator[type[BaseModel]]:  # noqa: ANN401 - any annotation
-    """The sections that a key of this type may hold."""
+    """The sections that a key of this type may be; those in a map or a list are not."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
-    for argument in get_args(annotation):
-        yield from sections_in(argument)
+    elif get_origin(annotation) not in (dict, list):
+        for argument in get_args(annotation):
+            yield from sections_in(argument)
 
 
-def _missing_file(error: MissingConfigException) -> InputError:
+def _keys_in_map(key: str, schema: type[BaseModel]) -> Iterator[str]:
+    """What a section is made of that is a value of a map, if the key is of such a section."""
+    annotation: Any = schema
+    *above, _ = key.split(".")
+    for number, name in enumerate(above):
+        section = next(sections_in(annotation), None)
+        field = section.model_fields.get(name) if section else None
+        if field is None:
+            return
+        annotation = field.annotation
+        if get_origin(annotation) is dict:
+            inner = next(sections_in(get_args(annotation)[1]), None)
+            if inner is not None and number + 1 < len(above):
+                yield from (f"{'.'.join(above)}.{one}" for one in inner.model_fields)
+            return
+
+
+def _missing_file(error: MissingConfigException, given: Sequence[str]) -> InputError:
     """The error of a file of the configuration that there isn't, mostly a choice of a group."""
     group, _, name = (error.missing_cfg_file or "").partition("/")
     if group == "hydra":
         kind, _, name = name.partition("/")
         group = f"hydra/{kind}"
+    file = IN_FILE.match(str(error))
+    if name and file and "/" in file[1] and group in group_choices():
+        hint = did_you_mean(name, [BASE, *group_choices()[group]])
+        return InputError(
+            f"there is no file {group}/{name}.yaml", where=f"{file[1]}.yaml", hint=hint
+        )
     # Hydra names no options for one of several choices, as in tracking=[csv,huh].
-    by_user = re.match("In '[^/']*'", str(error)) is not None
-    options = error.options or (group_choices().get(group) if by_user else None)
+    options = error.options or (group_choices().get(group) if file else None)
     if name and options:
-        return unknown_choice(group, name, options)
+        by_user = any(one.lstrip("+").startswith(f"{group}=") for one in given)
+        where = f"{group}={name}" if by_user else f"a file's 'override /{group}: {name}'"
+        return unknown_choice(group, name, options, where)
     return InputError(f"the configuration is wrong: {_first_line(error)}", hint=HELP)
 
 
@@ -202,6 +259,24 @@ def _explain_value(
     return InputError(what, where=where, hint=hint)
 
 
+def _lacking_base(
+    by_key: Mapping[str, list[ErrorDetails]], schema: type[BaseModel], origins: Origins
+) -> dict[str, InputError]:
+    """The groups that lack most of their keys, because a file doesn't start from their base."""
+    lacking: dict[str, InputError] = {}
+    for group in schema.model_fields:
+        missing = [key for key in by_key if key.rpartition(".")[0] == group]
+        missing = [key for key in missing if _is_missing(by_key[key][0])]
+        if len(missing) > len(_keys_in(group, list(known_keys(schema)))) / 2:
+            names = ", ".join(key.rpartition(".")[2] for key in missing[:3])
+            lacking[group] = InputError(
+                f"{group} lacks {len(missing)} keys ({names}, ...)",
+                where=origins.file_below(group),
+                hint=f"begin the file with 'defaults: [{BASE}, _self_]'",
+            )
+    return lacking
+
+
 def _expectation(detail: ErrorDetails) -> str:
     if detail["type"] == "literal_error":
         return f"give {detail['ctx']['expected']}{_nearest(detail)}"
@@ -220,7 +295,7 @@ def _expectation(detail: ErrorDetails) -> str:
 def _nearest(detail: ErrorDetails) -> str:
     """The choice that was meant, if the value is like one."""
     choices = re.findall("'([^']*)'", str(detail["ctx"]["expected"]))
-    near = difflib.get_close_matches(str(detail["input"]).casefold(), choices, n=1)
+    near = difflib.get_close_matches(str(detail["input"]).casefold(), choices, n=1, cutoff=0.5)
     return f" (did you mean {near[0]}?)" if near else ""
 
 

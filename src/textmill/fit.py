@@ -112,6 +112,12 @@ class Hardware:
                 where=f"trainer.devices={self.devices}",
                 hint=f"set trainer.devices={available}",
             )
+        if self.precision == "16-mixed" and self.accelerator == "auto" and not available:
+            raise InputError(
+                "half precision needs a GPU, and this machine has none",
+                where=f"trainer.precision={self.precision}",
+                hint="set trainer.precision=auto",
+            )
 
 
 @dataclass(frozen=True, slots=True)

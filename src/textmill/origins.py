@@ -52,6 +52,16 @@ class Origins:
         below = [other for other in self.of_key if key and other.startswith(f"{key}.")]
         return self.of_key.get(below[-1] if below and key in self.of_key else key)
 
+    def file_below(self, section: str) -> str | None:
+        """The file of the user's, with the line, that set the first of a section's keys."""
+        below = (one for key, one in self.of_key.items() if key.startswith(f"{section}."))
+        return next((one.place for one in below if one.kind == "own"), None)
+
+    def is_default(self, key: str) -> bool:
+        """Whether a key is as the base of its group has it."""
+        origin = self.of(key)
+        return origin is not None and origin.kind == "packaged" and "/base.yaml:" in origin.place
+
     def file(self, *keys: str) -> str | None:
         """The files, with lines, that set the keys; None where overrides did."""
         found = [origin for origin in map(self.of, keys) if origin and origin.kind != "override"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import shlex
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -54,8 +54,9 @@ def check_overrides(argv: Sequence[str], schema: type[BaseModel]) -> OwnFiles:
             (of_hydra if is_hydras else overrides).append(override)
     if not arguments.multirun:
         problems += [_several(override) for override in overrides if override.is_sweep_override()]
+    groups = _groups(arguments.config_dir)
     for override in overrides:
-        problems += _problems_of(override, schema)
+        problems += _problems_of(override, schema, groups)
     problems += _repeated(overrides)
     try:
         own = adopt(argv, [*overrides, *of_hydra])
@@ -110,9 +111,17 @@ def _several(override: Override) -> InputError:
     return InputError(f"{key} is given several values ({value})", hint=hint)
 
 
-def _problems_of(override: Override, schema: type[BaseModel]) -> Iterator[InputError]:
+def _groups(config_dir: str | None) -> dict[str, list[str]]:
+    """The groups, with Textmill's choices; those of the user's own have none of these."""
+    folder = Path(config_dir) if config_dir else None
+    own = [path.name for path in folder.iterdir()] if folder and folder.is_dir() else []
+    return {**{name: [] for name in own}, **group_choices()}
+
+
+def _problems_of(
+    override: Override, schema: type[BaseModel], groups: Mapping[str, Sequence[str]]
+) -> Iterator[InputError]:
     key = override.key_or_group
-    groups = group_choices()
     known = {*groups, *known_keys(schema)}
     if override.is_delete():
         hint = f"give it another value: {key}=VALUE"
@@ -125,6 +134,16 @@ def _problems_of(override: Override, schema: type[BaseModel]) -> Iterator[InputE
         yield from _choice_problems(override, groups[key])
     elif override.is_add() and key in known:
         yield InputError(f"{key} is there already", hint=f"leave out the +: {key}=VALUE")
+    elif not _may_be(key, known):
+        yield unknown_key(key, schema)
+
+
+def _may_be(key: str, known: Collection[str]) -> bool:
+    """Whether there is such a key, or it is below one that may be a map or a list."""
+    above = key
+    while above and above not in known:
+        above = above.rpartition(".")[0]
+    return above == key or (bool(above) and not any(one.startswith(f"{above}.") for one in known))
 
 
 def _choice_problems(override: Override, choices: Sequence[str]) -> Iterator[InputError]:

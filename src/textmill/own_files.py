@@ -145,10 +145,20 @@ def check_folder(folder: Path) -> Iterator[InputError]:
         )
     packaged = resources.files(CONFIG_PACKAGE)
     for path in sorted(folder.glob("**/*.yaml")):
+        if not _is_readable(path):
+            yield InputError("the YAML can't be read", where=str(path), hint="save it in UTF-8")
         if packaged.joinpath(*path.relative_to(folder).parts).is_file():
             yield InputError(
                 f"{path} is called like a file of Textmill's", hint="give it another name"
             )
+
+
+def _is_readable(path: Path) -> bool:
+    try:
+        path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def choices_in(value: object) -> Iterator[str]:

@@ -521,6 +521,18 @@ FETCHING_CASES = [
         prepare=no_devices,
     ),
     Case(
+        "machine that lacks several things",
+        train(
+            "trainer.accelerator=gpu",
+            "runs_dir=reviews.csv",
+            "data.train=revievs.csv",
+            "model.path=nowhere",
+        ),
+        ("no gpu", "runs folder can't be written", "no such file", "no such folder"),
+        prepare=no_devices,
+        errors=4,
+    ),
+    Case(
         "hub model out of reach",
         train("model=bert_base", "model.path=null"),
         ("can't be fetched", "check the network", "model.path=FOLDER"),

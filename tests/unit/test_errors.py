@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from textmill.errors import InputError, MachineError, TextmillError, did_you_mean, one_line
+from textmill.errors import (
+    InputError,
+    MachineError,
+    TextmillError,
+    did_you_mean,
+    make_all,
+    one_line,
+)
 
 
 def test_a_message_says_what_where_and_the_next_step() -> None:
@@ -44,6 +53,31 @@ def test_several_problems_are_told_together_in_order() -> None:
     assert all(problem in str(error) for problem in error.problems)
 
 
+def fail(error: TextmillError) -> None:
+    raise error
+
+
+@pytest.mark.parametrize(
+    ("errors", "kind"),
+    [
+        ([MachineError("full"), InputError("no gpu"), InputError("no file")], InputError),
+        ([MachineError("full"), MachineError("away")], MachineError),
+    ],
+)
+def test_what_several_checks_find_is_told_together(
+    errors: list[TextmillError], kind: type[TextmillError]
+) -> None:
+    made: list[int] = []
+    checks = [partial(fail, error) for error in errors]
+    with pytest.raises(TextmillError) as caught:
+        make_all([*checks, lambda: made.append(1)])
+    assert type(caught.value) is kind
+    assert caught.value.problems == tuple(str(error) for error in errors)
+    assert made == [1]
+    make_all([lambda: made.append(2)])
+    assert made == [1, 2]
+
+
 @pytest.mark.parametrize(
     ("name", "known", "hint"),
     [
@@ -51,6 +85,7 @@ def test_several_problems_are_told_together_in_order() -> None:
         ("MiniLM", ["minilm", "modernbert"], "did you mean minilm?"),
         ("TEXT", ["Text", "Label"], "did you mean Text?"),
         ("zzz", ["b", "a"], "choose one of a, b"),
+        ("yess", ["yes", "no", "yes"], "did you mean yes?"),
     ],
 )
 def test_an_unknown_name_is_answered_with_the_nearest_or_with_all(

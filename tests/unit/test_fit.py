@@ -28,6 +28,9 @@ def test_devices_that_are_not_there_are_refused(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     with pytest.raises(InputError, match=r"no gpu.*trainer\.accelerator=auto"):
         Hardware("gpu", 1, "auto", "auto", 0).check()
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    with pytest.raises(InputError, match=r"needs a GPU.*trainer\.precision=16-mixed"):
+        Hardware("auto", 1, "auto", "16-mixed", 0).check()
 
 
 @pytest.mark.parametrize(
