@@ -313,6 +313,7 @@ class PruningSection(Section):
 class SweepSection(Section):
     name: Name
     space: Annotated[dict[Text, ParameterSection], Field(min_length=1)]
+    first: list[dict[Text, bool | int | float | str | None]]
     objectives: Annotated[list[Text], Field(min_length=1)]
     sampler: Literal["tpe", "random", "cmaes", "grid", "nsga2"]
     startup_trials: NotNegative

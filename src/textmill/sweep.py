@@ -104,7 +104,9 @@ def _open(composed: Composed[SweepConfig], space: tuple[Parameter, ...]) -> _Sea
         sweep.storage,
         objectives,
         space,
-        Proposing(sweep.sampler, sweep.startup_trials, sweep.population, sweep.seed, grid),
+        Proposing(
+            sweep.sampler, sweep.startup_trials, sweep.population, sweep.seed, grid, sweep.first
+        ),
         Ending(
             sweep.pruner,
             pruning.startup_trials,

@@ -97,6 +97,8 @@ BAD_SEARCHES = [
     ("  sampler: annealing\n", [], 'sweep.sampler can\'t be "annealing"'),
     ("  trials: null\n", [], "the search has no end"),
     ("  pruner: hyperband\n", ["trainer.max_steps=5"], "hyperband must know how long"),
+    ("  first: [{optimizer.lr: 1.0}]\n", [], "optimizer.lr is never 1.0, in sweep.first.0"),
+    ("  first: [{optimizer.l: 1.0}]\n", [], "'optimizer.l' is not searched"),
     ("", ["optimizer.lr=0.1"], "optimizer.lr is searched, so it can't be given"),
     ("", ["resume=latest"], "a search is not resumed like a run"),
 ]

@@ -9,7 +9,7 @@ import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from textmill.errors import InputError
 from textmill.report.search_record import Objective
 from textmill.search import study as study_module
 from textmill.search.samplers import Ending, Proposing, Pruning, Sampling, shuffled_grid
-from textmill.search.space import Parameter, in_order
+from textmill.search.space import Parameter, Values, in_order
 from textmill.search.study import SPANS, Allowance, SharedStudy, busy_seconds
 
 SPACE = in_order(
@@ -54,6 +54,7 @@ def shared(
     database: str | None = None,
     seed: int = 0,
     pruner: Pruning = "median",
+    first: Sequence[Values] = (),
 ) -> SharedStudy:
     space = GRID if sampler == "grid" else SPACE
     several = sampler == "nsga2"
@@ -64,7 +65,7 @@ def shared(
         database,
         [Objective("a", True), *([Objective("b", False)] if several else [])],
         space,
-        Proposing(sampler, 4, 4, seed, grid),
+        Proposing(sampler, 4, 4, seed, grid, first),
         Ending("none" if several else pruner, 2, 1, 3, 4),
         Allowance(trials, seconds),
     )
@@ -227,6 +228,16 @@ def test_workers_side_by_side_do_each_trial_once(
     trials = shared(tmp_path, database=url).trials()
     assert [trial.number for trial in trials] == list(range(count))
     assert all(trial.state.is_finished() for trial in trials)
+
+
+def test_a_search_begins_with_what_it_is_given(tmp_path: Path) -> None:
+    first: list[Values] = [{"lr": 0.01, "size": 7, "kind": "plain"}, {"kind": "deep", "depth": 0.5}]
+    study = shared(tmp_path, trials=4, first=first)
+    work(study, tmp_path / "did")
+    found = [trial.params for trial in study.trials()]
+    assert found[0] == first[0]
+    assert (found[1]["kind"], found[1]["depth"]) == ("deep", 0.5)
+    assert found[1].keys() == {"lr", "size", "kind", "depth"}
 
 
 def test_a_grid_ends_when_each_combination_is_tried(tmp_path: Path) -> None:

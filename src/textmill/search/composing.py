@@ -16,7 +16,7 @@ from textmill.errors import InputError
 from textmill.explanations import known_keys, unknown_choice, unknown_key
 from textmill.schema import ParameterSection, SweepConfig, TrainConfig
 from textmill.search.objectives import monitored, objective_problems
-from textmill.search.space import Parameter, Value, in_order, space_problems
+from textmill.search.space import Parameter, Value, first_problems, in_order, space_problems
 
 # Keys that every trial gets from the search itself.
 OWN_KEYS = ("name", "resume", "runs_dir", "trainer.monitor")
@@ -37,6 +37,7 @@ def searched(composed: Composed[SweepConfig]) -> tuple[Parameter, ...]:
             config.sweep.objectives, config.sweep.pruner, multi_label=config.data.multi_label
         ),
         *_budget_problems(config, space),
+        *first_problems(config.sweep.first, space),
     ]
     for parameter in space:
         problems += _parameter_problems(parameter, composed)

@@ -30,6 +30,7 @@ class Proposing:
         population: Trials in each generation of nsga2.
         seed: Of all proposals.
         grid: All combinations, in the order in which they are tried; None unless they are listed.
+        first: What the first trials are given, each some of the parameters or all.
     """
 
     sampler: Sampling
@@ -37,6 +38,7 @@ class Proposing:
     population: int
     seed: int
     grid: Sequence[Values] | None = None
+    first: Sequence[Values] = ()
 
     @property
     def looks(self) -> int:
@@ -49,6 +51,17 @@ class Proposing:
         Each has a seed of its own, made from the search's: a search that was stopped then goes on
         as if it hadn't been.
         """
+        from optuna import samplers
+
+        given = self.grid if self.grid is not None else self.first
+        sampler = self._sampler(number, part)
+        if number >= len(given):
+            return sampler
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return samplers.PartialFixedSampler(dict(given[number]), sampler)
+
+    def _sampler(self, number: int, part: str) -> BaseSampler:
         from optuna import samplers
 
         entropy = [self.seed, number, zlib.crc32(part.encode())]
@@ -70,10 +83,7 @@ class Proposing:
                 )
             if self.sampler == "nsga2":
                 return samplers.NSGAIISampler(seed=seed, population_size=self.population)
-            random = samplers.RandomSampler(seed=seed)
-            if self.grid is not None:
-                return samplers.PartialFixedSampler(dict(self.grid[number]), random)
-            return random
+            return samplers.RandomSampler(seed=seed)
 
 
 def shuffled_grid(space: Sequence[Parameter], seed: int) -> list[Values]:

@@ -63,6 +63,16 @@ class Parameter:
             for other, values in self.when.items()
         )
 
+    def holds(self, value: Value) -> bool:
+        """Whether a value is one of its choices, or within its range."""
+        if self.choices is not None:
+            return _is_among(value, self.choices)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return False
+        if self.whole and not isinstance(value, int):
+            return False
+        return (self.low or 0) <= value <= (self.high or 0)
+
     def suggested(self, trial: Trial) -> Value:
         """The value that is proposed for a trial, or was."""
         if self.choices is not None:
@@ -127,6 +137,22 @@ def space_problems(space: Sequence[Parameter]) -> Iterator[InputError]:
             where=f"sweep.space.{key}.when",
             hint="take one of the conditions away",
         )
+
+
+def first_problems(
+    first: Sequence[Mapping[str, Value]], space: Sequence[Parameter]
+) -> Iterator[InputError]:
+    """What is wrong with the settings that a search is to begin with."""
+    by_key = {parameter.key: parameter for parameter in space}
+    for number, settings in enumerate(first):
+        where = f"sweep.first.{number}"
+        for key, value in settings.items():
+            if key not in by_key:
+                what = f"{key!r} is not searched"
+                yield InputError(what, where=where, hint=did_you_mean(key, by_key))
+            elif not by_key[key].holds(value):
+                hint = "give one of its choices, or a number of its range"
+                yield InputError(f"{key} is never {value}", where=where, hint=hint)
 
 
 def in_order(space: Sequence[Parameter]) -> tuple[Parameter, ...]:
