@@ -75,7 +75,7 @@ class OwnFiles:
     def as_given(self, text: str) -> str:
         """An override or a message of Hydra with the files as they were given."""
         for name, written in self.written.items():
-            text = re.sub(rf"(?:[\w/]+/)?{name}", written.replace("\\", r"\\"), text)
+            text = re.sub(rf"(?:[\w/]+/)?{name}(?:\.yaml)?", written.replace("\\", r"\\"), text)
         return text
 
     def told_as_given(self, error: InputError) -> InputError:

@@ -124,7 +124,7 @@ WRONG = {
     "text": ("data=text.yaml", r"holds no keys, in text\.yaml"),
     "bytes": ("data=bytes.yaml", r"holds no YAML, in bytes\.yaml"),
     "in a list": ("experiment=[smoke,mien.yaml]", r"no file mien\.yaml"),
-    "unknown default": ("data=default.yaml", r"default\.yaml.*data/huh"),
+    "unknown default": ("data=default.yaml", r"data/huh.*default\.yaml:"),
 }
 
 
