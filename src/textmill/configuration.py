@@ -164,6 +164,10 @@ def _run_by_hydra(
         raise carried.error from carried.error.__cause__
     finally:
         sys.argv = command_line
+    if flags.multirun and not checked:
+        raise InputError(
+            "only textmill train does it in other processes", hint="leave out hydra/launcher"
+        )
     # Outside of Hydra, which would print what the task raises, and which a task may open anew.
     for one in checked:
         task(one)

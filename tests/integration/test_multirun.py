@@ -320,3 +320,12 @@ def test_a_launcher_of_processes_refuses_runs_of_several(
     assert "trainer.devices=2" in line
     assert "hydra/launcher=joblib" in line
     assert not Path("runs").exists()
+
+
+def test_other_verbs_do_not_go_to_other_processes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
+    monkeypatch.chdir(tmp_path)
+    assert main(["evaluate", "-m", "bundle=a,b", "hydra/launcher=joblib"]) == 2
+    assert "only textmill train" in capfd.readouterr().err.splitlines()[-1]
