@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import takewhile
 from typing import Any
 
 import yaml
@@ -13,6 +15,8 @@ from textmill.config_files import first_file, group_choices, read_file
 
 # Libyaml's is ten times as fast; not every PyYAML was built with it.
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+_PLAIN_COMMAND = re.compile(r"@package \S+|textmill \w+ \S+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +72,10 @@ def _said_by_choices(config_name: str) -> Mapping[str, Documented]:
 
 @cache
 def summary(*path: str) -> str:
-    """What a file says of itself in the comment at its top, without the command that uses it."""
-    lines: list[str] = []
-    for line in read_file(*path).splitlines():
-        if not line.startswith("#") or line.startswith("# textmill "):
-            break
-        if not line.startswith("# @package"):
-            lines.append(line.removeprefix("#").strip())
-    return " ".join(lines)
+    """What a file says of itself in the comment at its top, without the command that chooses it."""
+    lines = takewhile(lambda line: line.startswith("#"), read_file(*path).splitlines())
+    told = (line.removeprefix("#").strip() for line in lines)
+    return " ".join(line for line in told if not _PLAIN_COMMAND.fullmatch(line))
 
 
 def chosen_groups(config_name: str) -> Iterator[tuple[str, str]]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 
 import yaml
 
-from textmill.config_files import BASE, group_choices, read_file
+from textmill.config_files import first_file, group_choices, read_file
 
 OPTIONS = {
     "-m, --multirun": "a run for each of several values, as seed=1,2,3",
@@ -38,7 +38,7 @@ options:
 {options}
 
 keys and their defaults; those of a choice's own file take the place of some of them
-(textmill {verb} GROUP=NAME --cfg job shows them):
+(textmill config GROUP shows the choices, textmill config KEY what a key may be):
 
 {textwrap.indent("".join(_sections(config_name)).rstrip(), "  ")}"""
 
@@ -63,9 +63,5 @@ def _keys_of(group: str, choice: str | None) -> str:
     """The keys of a group, from what its choices start from, or from its default choice."""
     if choice is None:
         return ""
-    try:
-        text = read_file(group, BASE)
-    except FileNotFoundError:
-        text = read_file(group, choice)
-    lines = text.splitlines(keepends=True)
+    lines = read_file(group, first_file(group, choice)).splitlines(keepends=True)
     return "".join(line for line in lines if not line.startswith("#") and line.strip())
