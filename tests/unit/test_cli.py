@@ -19,7 +19,10 @@ from textmill.errors import InputError, MachineError
 from textmill.schema import TrainConfig
 from textmill.version import __version__
 
-HEAVY = ("torch", "transformers", "lightning", "datasets", "sklearn", "pandas", "numpy", "pyarrow")
+HEAVY = (
+    *("torch", "transformers", "lightning", "datasets", "sklearn", "pandas", "numpy", "pyarrow"),
+    *("optuna", "wandb", "matplotlib"),
+)
 
 Act = Callable[..., Any]
 
@@ -63,6 +66,22 @@ def test_help_imports_nothing_heavy(verb: str | None) -> None:
     modules = imported("--help") if verb is None else imported(verb, "--help")
     assert not modules & {*HEAVY, "hydra"}
     assert "textmill.cli" in modules
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "train --cfg job --resolve",
+        "evaluate --cfg job",
+        "sweep sweep=smoke --cfg job",
+        "config",
+        "config trainer.monitor",
+        "config schema",
+    ],
+)
+def test_what_only_shows_the_configuration_imports_nothing_heavy(command: str) -> None:
+    modules = imported(*command.split())
+    assert not modules & set(HEAVY)
 
 
 def test_a_wrong_configuration_is_told_before_anything_heavy_is_imported() -> None:
