@@ -29,8 +29,8 @@ from textmill.own_files import OwnFiles
 from textmill.resolvers import register_resolvers
 from textmill.schema import SCHEMAS
 
-# So many combinations are composed in less than half a minute.
-_MOST_COMPOSED = 200
+# So many combinations are composed in about a quarter of a minute.
+_MOST_COMPOSED = 100
 _SWEEPER = f"{BasicSweeper.__module__}.{BasicSweeper.__name__}"
 _FOLDER_KEY = "hydra.sweep.dir="
 

@@ -21,7 +21,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 QUESTIONS = (
     *("data", "processing", "data-loaders", "model", "training", "inference"),
     *("logging", "metrics", "plots", "samples", "explanations"),
-    "search",
+    *("combinations", "search"),
 )
 
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
