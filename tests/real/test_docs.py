@@ -21,7 +21,8 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 QUESTIONS = (
     *("data", "processing", "data-loaders", "model", "training", "inference"),
     *("logging", "metrics", "plots", "samples", "explanations"),
-    *("combinations", "search"),
+    *("configuration", "overriding", "splitting", "interpolation", "combinations", "search"),
+    "reproducing",
 )
 
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
