@@ -24,10 +24,10 @@ import hydra
 import numpy as np
 import pyarrow.parquet as pq
 
-from textmill.config_files import CONFIG_PACKAGE
-from textmill.configuration import check
+from textmill.configuration.composing import check
+from textmill.configuration.files import CONFIG_PACKAGE
+from textmill.configuration.schema import TrainConfig
 from textmill.recipe import examples_of
-from textmill.schema import TrainConfig
 
 PLANTED = 0.05
 COUNTS = (20, 50, 100)

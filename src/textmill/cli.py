@@ -153,10 +153,10 @@ def _run(name: str, arguments: list[str]) -> int:
         importlib.import_module(verb.grid).run_all(overrides)
         return 0
     if verb.from_saved:
-        from textmill.saved_config import take_saved
+        from textmill.configuration.saved import take_saved
 
         overrides = take_saved(overrides, verb.config, _tell)
-    from textmill.configuration import run_with_hydra
+    from textmill.configuration.composing import run_with_hydra
 
     # The verb's module, with torch behind it, is imported once the configuration is right.
     run_with_hydra(

@@ -10,7 +10,8 @@ import numpy.typing as npt
 from rich.console import Console
 
 from textmill.cache import cache_folder
-from textmill.configuration import Composed
+from textmill.configuration.composing import Composed
+from textmill.configuration.schema import TrainConfig
 from textmill.data.examples import Examples
 from textmill.data.statistics import describe_examples
 from textmill.data.tables import data_tables
@@ -18,7 +19,6 @@ from textmill.data.tokens import tokenize_split
 from textmill.encoding import NO_BOUND, LengthPolicy
 from textmill.errors import make_all
 from textmill.recipe import Encoder, check_files, check_model, encoder_of, examples_of
-from textmill.schema import TrainConfig
 
 
 def run(composed: Composed[TrainConfig], *, json: bool) -> None:

@@ -10,7 +10,8 @@ from datasets import Dataset, concatenate_datasets
 from rich.console import Console
 
 from textmill.bundle import read_bundle
-from textmill.configuration import Composed
+from textmill.configuration.composing import Composed
+from textmill.configuration.schema import EvaluateConfig
 from textmill.data.examples import Examples
 from textmill.errors import InputError
 from textmill.judge import (
@@ -27,7 +28,6 @@ from textmill.labels import Labels
 from textmill.predictor import Predictor
 from textmill.recipe import examples_of, source_of, text_columns
 from textmill.runs import check_writable, write_json
-from textmill.schema import EvaluateConfig
 from textmill.tracking.slices import shown_slices, slice_table
 
 

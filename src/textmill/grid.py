@@ -21,13 +21,13 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from textmill.configuration import Composed, check_given, search_path, told_by_schema
+from textmill.configuration.composing import Composed, check_given, search_path, told_by_schema
+from textmill.configuration.launchers import check_launcher, launcher_name, prefer_own_launchers
+from textmill.configuration.overrides import check_overrides, parse_flags
+from textmill.configuration.own_files import OwnFiles
+from textmill.configuration.resolvers import register_resolvers
+from textmill.configuration.schema import SCHEMAS
 from textmill.errors import InputError
-from textmill.launchers import check_launcher, launcher_name, prefer_own_launchers
-from textmill.overrides import check_overrides, parse_flags
-from textmill.own_files import OwnFiles
-from textmill.resolvers import register_resolvers
-from textmill.schema import SCHEMAS
 
 # So many combinations are composed in about a quarter of a minute.
 _MOST_COMPOSED = 100

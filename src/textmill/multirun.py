@@ -23,17 +23,17 @@ from typing import Any
 from omegaconf import DictConfig
 
 from textmill.combinations import Combination, assignments, varying_keys
-from textmill.configuration import Composed, check_given, overrides_as_given
+from textmill.configuration.composing import Composed, check_given, overrides_as_given
+from textmill.configuration.overrides import parse_flags
+from textmill.configuration.own_files import OwnFiles
+from textmill.configuration.resolvers import register_resolvers
+from textmill.configuration.saved import take_saved
+from textmill.configuration.schema import TrainConfig
 from textmill.errors import InputError
 from textmill.grid import Grid, open_grid
 from textmill.leaderboard import Objective, finish
 from textmill.model.metric_names import monitor_mode
-from textmill.overrides import parse_flags
-from textmill.own_files import OwnFiles
-from textmill.resolvers import register_resolvers
 from textmill.runs import check_writable, short_path, write_json
-from textmill.saved_config import take_saved
-from textmill.schema import TrainConfig
 
 _COMMANDS = "commands"
 _BASIC = "basic"
@@ -157,6 +157,8 @@ def _launch(grid: Grid, combinations: Mapping[Combination, tuple[str, ...]]) -> 
                 )
                 _launch_some(grid, [combinations[one] for one in left], job)
                 left = [one for one in left if one.state not in ("finished", "failed")]
+                if stopping.exists():
+                    break
     except (_Asked, KeyboardInterrupt) as asked:
         # Its imports take seconds, and not every process trains.
         from textmill.model.checkpoints import StoppedError

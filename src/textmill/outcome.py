@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 from rich.console import Console
 
 from textmill.attribution import worst_attributions, write_mistakes
+from textmill.configuration.schema import TrainConfig
 from textmill.data.examples import Examples
 from textmill.environment import peak_memory
 from textmill.errors import InputError
@@ -29,7 +30,6 @@ from textmill.predictor import Predictor
 from textmill.recipe import Encoder
 from textmill.report.writing import write_report
 from textmill.runs import Run, short_path, write_json
-from textmill.schema import TrainConfig
 from textmill.tracking.mirror import Mirrors
 from textmill.tracking.results import tell_results
 from textmill.tracking.tables import write_tables

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from textmill.assets import Asset, fetch_asset
 from textmill.cache import cache_folder
+from textmill.configuration.schema import Column, DataSection, ModelSection, PackageSection
 from textmill.data.checks import Policies
 from textmill.data.columns import Columns
 from textmill.data.corrections import read_corrections
@@ -25,7 +26,6 @@ from textmill.errors import InputError
 from textmill.labels import Labels
 from textmill.model.network import Pretrained, load_config, load_tokenizer
 from textmill.model.scratch import Size, scratch_encoder
-from textmill.schema import Column, DataSection, ModelSection, PackageSection
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast

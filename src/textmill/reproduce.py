@@ -17,10 +17,10 @@ from textmill.errors import InputError
 from textmill.runs import Run, find_run, short_path
 
 if TYPE_CHECKING:
-    from textmill.configuration import Composed
+    from textmill.configuration.composing import Composed
+    from textmill.configuration.schema import TrainConfig
     from textmill.provenance import Differences
     from textmill.reproduction import Reproduction
-    from textmill.schema import TrainConfig
 
 # The parts of what a run is made from, each with how its facts' names begin.
 _PARTS = {
@@ -99,8 +99,8 @@ def _parser() -> ArgumentParser:
 
 def _composed(run: Run, runs_dir: Path) -> Composed[TrainConfig]:
     """The run's configuration, for a new run in a folder of runs."""
-    from textmill.configuration import run_with_hydra
-    from textmill.saved_config import take_saved
+    from textmill.configuration.composing import run_with_hydra
+    from textmill.configuration.saved import take_saved
 
     composed: list[Composed[TrainConfig]] = []
     where = json.dumps(str(runs_dir), ensure_ascii=False)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from textmill.arguments import ArgumentParser
-from textmill.config_files import group_choices
+from textmill.configuration.files import group_choices
 from textmill.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
     from omegaconf import DictConfig
 
-    from textmill.config_pages import KeyFacts, Page
-    from textmill.configuration import Problem
-    from textmill.origins import Origins
+    from textmill.configuration.composing import Problem
+    from textmill.configuration.origins import Origins
+    from textmill.configuration.pages import KeyFacts, Page
 
 CONFIGS = {"train": "train", "data": "train", "evaluate": "evaluate", "sweep": "sweep"}
 EPILOG = """\
@@ -74,7 +74,7 @@ def _is_override(word: str) -> bool:
 
 
 def _print_schema(names: Sequence[str]) -> None:
-    from textmill.json_schema import json_schema
+    from textmill.configuration.json_schema import json_schema
 
     if len(names) > 1:
         raise InputError(f"{len(names)} schemas are asked for", hint="ask for one")
@@ -83,7 +83,7 @@ def _print_schema(names: Sequence[str]) -> None:
 
 
 def _show(key: str, overrides: Sequence[str], arguments: Namespace) -> None:
-    from textmill.config_pages import as_json, show_page
+    from textmill.configuration.pages import as_json, show_page
 
     config_name = CONFIGS[arguments.verb]
     _check_key(key, config_name)
@@ -102,7 +102,7 @@ def _argv(overrides: Sequence[str], arguments: Namespace, config_name: str) -> l
         argv += ["--config-dir", arguments.config_dir]
     if arguments.config is None:
         return argv
-    from textmill.saved_config import take_saved
+    from textmill.configuration.saved import take_saved
 
     return take_saved([*argv, "--config", arguments.config], config_name, _tell)
 
@@ -117,8 +117,8 @@ def _check_key(key: str, config_name: str) -> None:
     Raises:
         InputError: There isn't.
     """
-    from textmill.explanations import known_keys, unknown_key
-    from textmill.schema import SCHEMAS
+    from textmill.configuration.explanations import known_keys, unknown_key
+    from textmill.configuration.schema import SCHEMAS
 
     schema = SCHEMAS[config_name]
     groups = group_choices()
@@ -132,8 +132,8 @@ def _check_key(key: str, config_name: str) -> None:
 
 def _page(key: str, argv: Sequence[str], config_name: str, *, typed: bool) -> Page:
     """What there is to show of a key, a section, a group, or of all keys."""
-    from textmill.config_pages import Page
-    from textmill.documentation import summary
+    from textmill.configuration.documentation import summary
+    from textmill.configuration.pages import Page
 
     facts = _Facts.of(argv, config_name)
     if key in facts.known and not facts.is_section(key):
@@ -170,9 +170,9 @@ class _Facts:
         """Composes a configuration."""
         from omegaconf import OmegaConf
 
-        from textmill.configuration import compose, find_problems
-        from textmill.explanations import known_keys
-        from textmill.schema import SCHEMAS
+        from textmill.configuration.composing import compose, find_problems
+        from textmill.configuration.explanations import known_keys
+        from textmill.configuration.schema import SCHEMAS
 
         schema = SCHEMAS[config_name]
         unchecked = compose(argv, config_name)
@@ -187,10 +187,10 @@ class _Facts:
             key: The key.
             typed: Whether its type is asked for, which takes longer.
         """
-        from textmill.config_pages import KeyFacts
-        from textmill.documentation import documented
-        from textmill.json_schema import key_schema
-        from textmill.wording import choices_of, in_words
+        from textmill.configuration.documentation import documented
+        from textmill.configuration.json_schema import key_schema
+        from textmill.configuration.pages import KeyFacts
+        from textmill.configuration.wording import choices_of, in_words
 
         said = documented(self.config_name, key)
         node = key_schema(self.config_name, key) if typed else {}

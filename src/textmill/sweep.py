@@ -11,14 +11,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from textmill.configuration import Composed
+from textmill.configuration.composing import Composed
+from textmill.configuration.schema import SweepConfig
 from textmill.errors import InputError, MachineError, TextmillError, one_line
 from textmill.model.checkpoints import PrunedError, StoppedError
 from textmill.report.search_page import write_search_report
 from textmill.report.search_record import Objective, SearchRecord
 from textmill.report.writing import write_report
 from textmill.runs import Run, check_writable, point_latest, short_path
-from textmill.schema import SweepConfig
 from textmill.search.composing import TrialConfigs, longest_trial, searched
 from textmill.search.keeping import thin_out
 from textmill.search.objectives import monitored, objectives_of

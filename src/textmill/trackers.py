@@ -8,8 +8,8 @@ from pathlib import Path
 
 import yaml
 
+from textmill.configuration.schema import TrackingSection
 from textmill.runs import Run
-from textmill.schema import TrackingSection
 from textmill.tracking.installed import check_installed
 from textmill.tracking.mirror import Mirrors, NamedTracker
 from textmill.tracking.tracker import RunFacts

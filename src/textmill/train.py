@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from textmill.configuration import Composed
+from textmill.configuration.composing import Composed
+from textmill.configuration.schema import TrainConfig
 from textmill.errors import InputError
 from textmill.multirun import go_on, is_multirun
 from textmill.runs import Run, find_run
-from textmill.schema import TrainConfig
 from textmill.training import resume, train
 
 

@@ -19,7 +19,8 @@ from torch import distributed, nn
 
 from textmill.bundle import write_bundle
 from textmill.cache import cache_folder
-from textmill.configuration import Composed, read_config
+from textmill.configuration.composing import Composed, read_config
+from textmill.configuration.schema import TrainConfig
 from textmill.data.examples import Examples
 from textmill.data.tokens import TokenizedSplit, tokenize_split
 from textmill.encoding import Lengths, Padding
@@ -56,7 +57,6 @@ from textmill.recipe import (
 )
 from textmill.runs import Run, State, check_writable, create_run
 from textmill.safe_write import write_text
-from textmill.schema import TrainConfig
 from textmill.trackers import check_trackers, trackers_of
 from textmill.tracking.mirror import Mirrors
 from textmill.tracking.recorder import Recorder, Recording

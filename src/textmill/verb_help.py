@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 
 import yaml
 
-from textmill.config_files import first_file, group_choices, read_file
+from textmill.configuration.files import first_file, group_choices, read_file
 
 OPTIONS = {
     "-m, --multirun": "a run for each of several values, as seed=1,2,3",

@@ -15,8 +15,8 @@ from hydra.core.global_hydra import GlobalHydra
 
 from textmill import cli
 from textmill.cli import VERBS, main
+from textmill.configuration.schema import TrainConfig
 from textmill.errors import InputError, MachineError
-from textmill.schema import TrainConfig
 from textmill.version import __version__
 
 HEAVY = (

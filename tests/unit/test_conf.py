@@ -11,10 +11,10 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 
 import textmill
-from textmill.config_files import BASE
-from textmill.configuration import check, compose
+from textmill.configuration.composing import check, compose
+from textmill.configuration.files import BASE
+from textmill.configuration.schema import SCHEMAS
 from textmill.errors import InputError
-from textmill.schema import SCHEMAS
 
 CONF = Path(textmill.__file__).parent / "conf"
 FILES = sorted(path.relative_to(CONF).with_suffix("").as_posix() for path in CONF.rglob("*.yaml"))

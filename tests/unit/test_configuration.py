@@ -13,9 +13,9 @@ import yaml
 from hydra.core.global_hydra import GlobalHydra
 
 from textmill import cli
-from textmill.configuration import Composed, read_config, run_with_hydra, validate
+from textmill.configuration.composing import Composed, read_config, run_with_hydra, validate
+from textmill.configuration.schema import TrainConfig
 from textmill.errors import InputError, MachineError
-from textmill.schema import TrainConfig
 
 
 @pytest.fixture(autouse=True)

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from textmill.configuration import compose, validate
-from textmill.contradictions import contradictions, known_part
+from textmill.configuration.composing import compose, validate
+from textmill.configuration.contradictions import contradictions, known_part
+from textmill.configuration.origins import Origin, Origins
+from textmill.configuration.schema import EvaluateConfig, TrainConfig
 from textmill.errors import InputError
-from textmill.origins import Origin, Origins
-from textmill.schema import EvaluateConfig, TrainConfig
 
 
 @cache
@@ -240,7 +240,7 @@ def test_a_rule_that_fails_on_a_whole_configuration_is_not_hidden() -> None:
 
 
 def test_wrong_values_and_contradictions_are_told_in_one_error() -> None:
-    from textmill.configuration import check
+    from textmill.configuration.composing import check
 
     given = ["trainer.devices=0", "trainer.monitor=f1_marco", "name='a b'", "data.overflow=keep"]
     with pytest.raises(InputError) as caught:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import textmill
-from textmill.documentation import chosen_groups, documented, summary
+from textmill.configuration.documentation import chosen_groups, documented, summary
 
 CONF = Path(textmill.__file__).parent / "conf"
 

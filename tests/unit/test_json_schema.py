@@ -12,11 +12,17 @@ import pytest
 import yaml
 
 import textmill
-from textmill.config_files import BASE, group_choices
+from textmill.configuration.explanations import known_keys
+from textmill.configuration.files import BASE, group_choices
+from textmill.configuration.json_schema import (
+    OVERALL,
+    file_schema,
+    json_schema,
+    key_schema,
+    schema_names,
+)
+from textmill.configuration.schema import SCHEMAS
 from textmill.errors import InputError
-from textmill.explanations import known_keys
-from textmill.json_schema import OVERALL, file_schema, json_schema, key_schema, schema_names
-from textmill.schema import SCHEMAS
 
 CONF = Path(textmill.__file__).parent / "conf"
 # Hydra's own settings have no schema; what a search starts from is a section, its choices are not.
@@ -69,7 +75,7 @@ def whole_configuration() -> dict[str, Any]:
     """The resolved defaults of all verbs, as they come back from YAML."""
     from omegaconf import OmegaConf
 
-    from textmill.configuration import compose
+    from textmill.configuration.composing import compose
 
     values: dict[str, Any] = {}
     for config_name in ("evaluate", "train"):

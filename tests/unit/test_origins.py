@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from textmill.configuration import compose
-from textmill.origins import Origin, Origins
+from textmill.configuration.composing import compose
+from textmill.configuration.origins import Origin, Origins
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,7 @@ import pytest
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.singleton import Singleton
 
-from textmill.configuration import Composed, run_with_hydra
+from textmill.configuration.composing import Composed, run_with_hydra
 from textmill.errors import InputError
 
 DATA = "name: mine\ntrain: reviews.csv\n"

@@ -6,7 +6,7 @@ import pytest
 from omegaconf import OmegaConf
 from omegaconf.errors import InterpolationResolutionError
 
-from textmill.resolvers import part, register_resolvers, smallest, stem
+from textmill.configuration.resolvers import part, register_resolvers, smallest, stem
 
 
 @pytest.mark.parametrize(

@@ -12,10 +12,10 @@ import yaml
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.singleton import Singleton
 
-from textmill.configuration import Composed, run_with_hydra
+from textmill.configuration.composing import Composed, run_with_hydra
+from textmill.configuration.saved import take_saved
 from textmill.errors import InputError
 from textmill.runs import Run, create_run
-from textmill.saved_config import take_saved
 
 
 @pytest.fixture(autouse=True)

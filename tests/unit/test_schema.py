@@ -11,13 +11,19 @@ import yaml
 from pydantic import BaseModel
 
 import textmill
-from textmill.configuration import validate
+from textmill.configuration.composing import validate
+from textmill.configuration.documentation import documented
+from textmill.configuration.explanations import known_keys
+from textmill.configuration.schema import (
+    SCHEMAS,
+    LossSection,
+    ProblemsSection,
+    Section,
+    TrainConfig,
+)
 from textmill.data.checks import KINDS, NEVER_KEPT, Policies
-from textmill.documentation import documented
 from textmill.errors import InputError
-from textmill.explanations import known_keys
 from textmill.model.metric_names import monitor_mode
-from textmill.schema import SCHEMAS, LossSection, ProblemsSection, Section, TrainConfig
 
 CONF = Path(textmill.__file__).parent / "conf"
 # Files that say Hydra's own keys, of which Textmill's documentation knows nothing.
@@ -131,7 +137,7 @@ def test_a_value_of_another_type_is_not_converted(value: object) -> None:
 
 
 def test_a_label_may_look_like_a_whole_number() -> None:
-    from textmill.schema import LocalSection
+    from textmill.configuration.schema import LocalSection
 
     assert LocalSection(labels=[0, 1]).labels == ["0", "1"]  # type: ignore[list-item]
     with pytest.raises(ValueError, match="valid string"):

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from textmill.config_files import group_choices
-from textmill.configuration import Composed, check, compose
+from textmill.configuration.composing import Composed, check, compose
+from textmill.configuration.files import group_choices
+from textmill.configuration.schema import SweepConfig
 from textmill.errors import InputError
-from textmill.schema import SweepConfig
 from textmill.search.composing import TrialConfigs, searched
 from textmill.search.space import Parameter
 

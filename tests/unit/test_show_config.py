@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from textmill.cli import main
-from textmill.config_files import group_choices
-from textmill.explanations import known_keys
-from textmill.schema import SCHEMAS, TrainConfig
+from textmill.configuration.explanations import known_keys
+from textmill.configuration.files import group_choices
+from textmill.configuration.schema import SCHEMAS, TrainConfig
 
 
 @pytest.fixture(autouse=True)

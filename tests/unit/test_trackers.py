@@ -10,9 +10,9 @@ import pytest
 import yaml
 from mlflow.tracking import MlflowClient
 
-from textmill.configuration import run_with_hydra
+from textmill.configuration.composing import run_with_hydra
+from textmill.configuration.schema import TrackingSection
 from textmill.runs import Run
-from textmill.schema import TrackingSection
 from textmill.trackers import trackers_of
 
 

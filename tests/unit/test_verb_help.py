@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from textmill.cli import VERBS
-from textmill.config_files import group_choices, read_file
-from textmill.explanations import known_keys
-from textmill.schema import SCHEMAS
+from textmill.configuration.explanations import known_keys
+from textmill.configuration.files import group_choices, read_file
+from textmill.configuration.schema import SCHEMAS
 from textmill.verb_help import verb_help
 
 # Sections that are empty until somebody fills them, of which the help shows their own line alone.

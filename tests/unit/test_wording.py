@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from textmill.wording import choices_of, in_words
+from textmill.configuration.wording import choices_of, in_words
 
 
 @pytest.mark.parametrize(

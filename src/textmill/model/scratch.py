@@ -120,7 +120,7 @@ def learn_tokenizer(texts: Dataset, size: Size) -> PreTrainedTokenizerFast:
         show_progress=False,
     )
     learning.train_from_iterator(_texts_of(texts), trainer, length=len(texts))
-    return PreTrainedTokenizerFast(
+    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=_tokenizer(learning.get_vocab()),
         model_max_length=size.positions,
         model_input_names=["input_ids", "token_type_ids", "attention_mask"],

@@ -10,11 +10,11 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from textmill.config_files import group_choices
-from textmill.configuration import Composed, Unchecked, check, compose, validate
+from textmill.configuration.composing import Composed, Unchecked, check, compose, validate
+from textmill.configuration.explanations import known_keys, unknown_choice, unknown_key
+from textmill.configuration.files import group_choices
+from textmill.configuration.schema import ParameterSection, SweepConfig, TrainConfig
 from textmill.errors import InputError
-from textmill.explanations import known_keys, unknown_choice, unknown_key
-from textmill.schema import ParameterSection, SweepConfig, TrainConfig
 from textmill.search.objectives import monitored, objective_problems
 from textmill.search.space import Parameter, Value, first_problems, in_order, space_problems
 

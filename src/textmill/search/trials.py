@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from textmill.configuration import Composed
+from textmill.configuration.composing import Composed
+from textmill.configuration.schema import TrainConfig
 from textmill.model.checkpoints import PrunedError
 from textmill.predictor import Predictor
 from textmill.report.search_record import Objective
 from textmill.runs import Run, write_json
-from textmill.schema import TrainConfig
 from textmill.search.objectives import LATENCY, PARAMETERS, values_of
 from textmill.search.pruning import Pruning, report
 from textmill.search.study import Claim

@@ -8,7 +8,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
 from omegaconf import DictConfig
 
-from textmill.config_files import CONFIG_PACKAGE
+from textmill.configuration.files import CONFIG_PACKAGE
 from textmill.errors import InputError
 
 

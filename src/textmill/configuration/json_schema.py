@@ -9,11 +9,11 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from textmill.config_files import group_choices
-from textmill.documentation import documented
+from textmill.configuration.documentation import documented
+from textmill.configuration.explanations import sections_in
+from textmill.configuration.files import group_choices
+from textmill.configuration.schema import SCHEMAS
 from textmill.errors import InputError, did_you_mean
-from textmill.explanations import sections_in
-from textmill.schema import SCHEMAS
 
 Node = dict[str, Any]
 

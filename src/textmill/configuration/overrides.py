@@ -15,10 +15,10 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import OverrideParseException
 from pydantic import BaseModel
 
-from textmill.config_files import BASE, group_choices
+from textmill.configuration.explanations import known_keys, unknown_choice, unknown_key
+from textmill.configuration.files import BASE, group_choices
+from textmill.configuration.own_files import OwnFiles, adopt, check_folder, is_file_choice
 from textmill.errors import InputError
-from textmill.explanations import known_keys, unknown_choice, unknown_key
-from textmill.own_files import OwnFiles, adopt, check_folder, is_file_choice
 
 # The one group of which none can be chosen.
 EXPERIMENT = "experiment"

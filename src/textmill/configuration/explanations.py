@@ -14,9 +14,9 @@ from hydra.errors import MissingConfigException
 from omegaconf.errors import InterpolationKeyError
 from pydantic import BaseModel, ValidationError
 
-from textmill.config_files import BASE, group_choices
+from textmill.configuration.files import BASE, group_choices
+from textmill.configuration.origins import NOWHERE, Origins
 from textmill.errors import InputError, did_you_mean
-from textmill.origins import NOWHERE, Origins
 from textmill.runs import short_path
 
 if TYPE_CHECKING:
@@ -94,8 +94,8 @@ def explain_composition(
     if match := REFUSED_KEY.search(str(error)):
         key = getattr(error.__cause__, "full_key", None) or ""
         file = IN_FILE.match(str(error))
-        where = f"{file[1]}.yaml" if file and "/" in file[1] else None
-        return unknown_key(max(key, match[1], key=len), schema, where=where)
+        place = f"{file[1]}.yaml" if file and "/" in file[1] else None
+        return unknown_key(max(key, match[1], key=len), schema, where=place)
     return InputError(f"the configuration is wrong: {_first_line(error)}", hint=HELP)
 
 

@@ -20,14 +20,14 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, ValidationError
 
-from textmill.config_files import BASE, SAVED, first_file, read_file
+from textmill.configuration.explanations import unknown_key
+from textmill.configuration.files import BASE, SAVED, first_file, read_file
+from textmill.configuration.origins import origins_in
+from textmill.configuration.own_files import SUFFIXES, load_yaml
+from textmill.configuration.resolvers import register_resolvers
+from textmill.configuration.schema import SCHEMAS
 from textmill.errors import InputError
-from textmill.explanations import unknown_key
-from textmill.origins import origins_in
-from textmill.own_files import SUFFIXES, load_yaml
-from textmill.resolvers import register_resolvers
 from textmill.runs import Run, find_run, short_path
-from textmill.schema import SCHEMAS
 
 # Where a run's data and model may lie: keys with paths that started from the run's working folder.
 _PATHS = ("data.path", "data.corrections", "model.path")

@@ -28,10 +28,8 @@ from omegaconf import DictConfig, OmegaConf, flag_override
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 
-from textmill.config_files import CONFIG_PACKAGE
-from textmill.contradictions import contradictions, known_part
-from textmill.errors import InputError
-from textmill.explanations import (
+from textmill.configuration.contradictions import contradictions, known_part
+from textmill.configuration.explanations import (
     explain_composition,
     explain_interpolation,
     explain_validation,
@@ -39,13 +37,15 @@ from textmill.explanations import (
     not_given,
     unknown_key,
 )
-from textmill.launchers import prefer_own_launchers
-from textmill.origins import FindOrigins, Origins, find_origins
-from textmill.overrides import check_overrides, parse_flags
-from textmill.own_files import OwnFiles
-from textmill.resolvers import register_resolvers
-from textmill.saved_config import source_of
-from textmill.schema import SCHEMAS, Section
+from textmill.configuration.files import CONFIG_PACKAGE
+from textmill.configuration.launchers import prefer_own_launchers
+from textmill.configuration.origins import FindOrigins, Origins, find_origins
+from textmill.configuration.overrides import check_overrides, parse_flags
+from textmill.configuration.own_files import OwnFiles
+from textmill.configuration.resolvers import register_resolvers
+from textmill.configuration.saved import source_of
+from textmill.configuration.schema import SCHEMAS, Section
+from textmill.errors import InputError
 
 ConfigT = TypeVar("ConfigT", bound=Section)
 

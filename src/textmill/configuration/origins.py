@@ -12,7 +12,7 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_store import ConfigStore
 from hydra.types import RunMode
 
-from textmill.config_files import CONFIG_PACKAGE, SAVED, read_file
+from textmill.configuration.files import CONFIG_PACKAGE, SAVED, read_file
 from textmill.runs import short_path
 
 # Libyaml's is ten times as fast; not every PyYAML was built with it.

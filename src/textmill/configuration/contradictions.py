@@ -10,12 +10,18 @@ from typing import Any, NamedTuple, TypeVar
 
 from pydantic import BaseModel
 
+from textmill.configuration.explanations import sections_in
+from textmill.configuration.origins import Origins
+from textmill.configuration.schema import (
+    DataSection,
+    EvaluateConfig,
+    ModelSection,
+    Section,
+    TrainConfig,
+)
 from textmill.data import label_rules
 from textmill.errors import InputError, did_you_mean
-from textmill.explanations import sections_in
 from textmill.model.metric_names import PER_LABEL_METRICS, is_metric, metric_names
-from textmill.origins import Origins
-from textmill.schema import DataSection, EvaluateConfig, ModelSection, Section, TrainConfig
 
 SectionT = TypeVar("SectionT", bound=BaseModel)
 

@@ -20,7 +20,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.types import ChoiceSweep, Override, Quote, QuotedString
 from omegaconf import DictConfig, OmegaConf
 
-from textmill.config_files import BASE, CONFIG_PACKAGE, group_choices, read_file
+from textmill.configuration.files import BASE, CONFIG_PACKAGE, group_choices, read_file
 from textmill.errors import InputError, did_you_mean
 
 SUFFIXES = (".yaml", ".yml")

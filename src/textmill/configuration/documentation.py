@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from textmill.config_files import first_file, group_choices, read_file
+from textmill.configuration.files import first_file, group_choices, read_file
 
 # Libyaml's is ten times as fast; not every PyYAML was built with it.
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

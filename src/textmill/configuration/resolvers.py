@@ -1,7 +1,7 @@
 """What the YAML files may work out from other keys: ``${NAME:ARGUMENT,...}``.
 
-A resolver that is given nonsense says so in one line, which `textmill.explanations` puts behind the
-key that asked for it.
+A resolver that is given nonsense says so in one line, which `textmill.configuration.explanations`
+puts behind the key that asked for it.
 """
 
 from __future__ import annotations
