@@ -182,7 +182,8 @@ def add_lora(network: PreTrainedModel, lora: Lora) -> nn.Module:
         target_modules=list(lora.targets) if lora.targets else None,
     )
     try:
-        adapted: nn.Module = get_peft_model(network, config)
+        with quiet_transformers():
+            adapted: nn.Module = get_peft_model(network, config)
     except ValueError as error:
         reason = str(error).partition(". ")[0]
         raise InputError(
