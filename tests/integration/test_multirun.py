@@ -187,7 +187,7 @@ def test_all_that_is_wrong_in_any_combination_is_told_before_the_first_begins(
     command: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = sorted(Path.cwd().iterdir())
-    wrong = ("optimizer.lr=0.1,-1", "seed=x", "resume=null,latest")
+    wrong = ("optimizer.lr=0.1,-1", "seed=1,x", "resume=null,latest")
     assert main([*command, *wrong]) == 2
     lines = capsys.readouterr().err.splitlines()
     for words in ("optimizer.lr can't be -1", 'seed can\'t be "x"'):
