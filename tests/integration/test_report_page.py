@@ -12,7 +12,9 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, sync_playwright
 
 from tests.runs_on_disk import TAGS, write_run
+from tests.searches import LATENCY, MCC, make_search, make_trial
 from textmill.labels import Labels
+from textmill.report.search_page import write_search_report
 from textmill.report.writing import write_report
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
@@ -69,7 +71,12 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "several": write_run(runs_dir, name="several", labels=TAGS),
         "hostile": write_run(runs_dir, name="hostile", labels=hostile, texts=[SCRIPT, IMAGE]),
     }
-    return {name: write_report(run) for name, run in runs.items()}
+    pages = {name: write_report(run) for name, run in runs.items()}
+    pages["search"] = runs_dir / "search.html"
+    trials = [make_trial(number, number / 9, 5.0, run=IMAGE) for number in range(9)]
+    search = make_search([*trials, make_trial(9, state="pruned")], MCC, LATENCY, name=SCRIPT)
+    write_search_report(pages["search"], search)
+    return pages
 
 
 def opened(browser: Browser, report: Path, **options: object) -> Opened:
@@ -83,7 +90,7 @@ def opened(browser: Browser, report: Path, **options: object) -> Opened:
     return found
 
 
-@pytest.mark.parametrize("name", ["single", "several", "hostile"])
+@pytest.mark.parametrize("name", ["single", "several", "hostile", "search"])
 def test_it_opens_without_a_complaint_or_a_request(
     browser: Browser, reports: dict[str, Path], name: str
 ) -> None:

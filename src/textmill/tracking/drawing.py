@@ -14,42 +14,50 @@ from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
 import numpy as np
-import numpy.typing as npt
 
+from textmill.legible import one_line, shorten
+from textmill.tracking.layers import SMALL_ROOM, axes_named, draw_layers, draw_strands, places_named
 from textmill.tracking.margins import set_margins
-from textmill.tracking.shapes import BarChart, Chart, Heatmap, LineChart, Numbers
+from textmill.tracking.palette import FAINT, PALETTE
+from textmill.tracking.shapes import (
+    BarChart,
+    Chart,
+    Drawable,
+    Heatmap,
+    LayeredChart,
+    LineChart,
+    Numbers,
+    ParallelChart,
+)
+from textmill.tracking.ticks import crowded, name_columns
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Integers = npt.NDArray[np.int64]
-
-# Okabe and Ito's colours (2008), which the colour-blind can tell apart, darkened where needed to
-# stand out from white as well as from black.
-PALETTE = ("#0072b2", "#d55e00", "#009e73", "#b5609b", "#a87900", "#7a7a7a")
 _DASHES: tuple[str | tuple[int, tuple[float, ...]], ...] = ("solid", (0, (4, 1.5)), (0, (1, 1)))
-# Stands for the colour of text and axes until it is replaced.
-_INK = "#010203"
+# Stand for the colours of text and axes, and of what is behind them, until they are replaced.
+_INK, _GROUND = "#010203", "#fdfefc"
 _MOST_SIGNS = 28
 _MARKED_POINTS = 25
 _MOST_NUMBERS = 14
 _MOST_CELLS = 1_500
 _MOST_TICKS = 16
 _MOST_NAMES = 80
-_MOST_ACROSS = 48
+_NAME_SIGNS = 48
 _TITLE_SIGNS = 60
 _LEGEND_SIGNS = 74
 _HANDLE_SIGNS = 8
-_FAINT = 0.18
 _WIDTH, _HEIGHT, _MOST_INCHES = 5.2, 3.3, 12.0
+_SMALL_INCHES = 3.5, 2.4
+_AXIS_INCHES, _AXIS_HEIGHT = 0.95, 3.8
 _LINE_INCHES = 12 / 72
 _PIXELS_PER_POINT = 4 / 3
 _DOTS_PER_INCH = 144
 _STROKES = "stroke-linejoin: round; stroke-linecap: butt"
 
 
-def svg(chart: Chart) -> str:
+def svg(chart: Drawable) -> str:
     """A chart as an ``<svg>`` element to stand in a page.
 
     Text and axes have the colour of the text around them, and its font. The chart's title is the
@@ -60,7 +68,7 @@ def svg(chart: Chart) -> str:
     buffer = io.StringIO()
     no_metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
     with _tolerant(), matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": ""}):
-        figure = _draw(chart, _INK)
+        figure = _draw(chart, _INK, _GROUND)
         figure.patch.set_visible(False)
         figure.savefig(buffer, format="svg", metadata=no_metadata)
     return _inlined(buffer.getvalue(), chart.title)
@@ -70,7 +78,7 @@ def png(chart: Chart) -> bytes:
     """A chart as a picture, black on white, with its title."""
     buffer = io.BytesIO()
     with _tolerant():
-        figure = _draw(chart, "black", title=textwrap.fill(chart.title, _TITLE_SIGNS))
+        figure = _draw(chart, "black", "white", title=textwrap.fill(chart.title, _TITLE_SIGNS))
         figure.savefig(
             buffer, format="png", dpi=_DOTS_PER_INCH, facecolor="white", metadata={"Software": None}
         )
@@ -85,22 +93,18 @@ def _tolerant() -> Iterator[None]:
         yield
 
 
-def _draw(chart: Chart, ink: str, title: str = "") -> Figure:
+def _draw(chart: Drawable, ink: str, ground: str, title: str = "") -> Figure:
     from matplotlib.figure import Figure
 
-    legend_rows = -(-len(_legend(chart)) // _legend_columns(_legend(chart)))
+    legend, columns = _legend(chart), _legend_columns(chart)
+    legend_rows = -(-len(legend) // columns)
     lines = title.count("\n") + bool(title)
     width, height = _size(chart)
     figure = Figure(figsize=(width, height + (legend_rows + lines) * _LINE_INCHES))
     axes = figure.add_subplot()
-    if isinstance(chart, LineChart):
-        handles = _draw_lines(axes, chart, ink)
-    elif isinstance(chart, BarChart):
-        handles = _draw_bars(axes, chart, ink)
-    else:
-        handles = _draw_cells(axes, chart, ink)
+    handles = _draw_marks(axes, chart, ink, ground)
     _dress(axes, chart, ink)
-    _add_legend(figure, handles, _legend(chart), ink)
+    _add_legend(figure, handles, legend, columns, ink)
     if title:
         figure.suptitle(title, fontsize=9, parse_math=False)
     counted = isinstance(chart, BarChart) and chart.counts is not None
@@ -108,42 +112,77 @@ def _draw(chart: Chart, ink: str, title: str = "") -> Figure:
         figure,
         axes,
         tick_size=_tick_size(chart),
-        aslant=_crowded(_across(chart)),
+        aslant=crowded(_across(chart), SMALL_ROOM if _is_small(chart) else 1.0),
         above=lines + 2 * counted,
         below=legend_rows,
     )
     return figure
 
 
-def _dress(axes: Axes, chart: Chart, ink: str) -> None:
+def _draw_marks(axes: Axes, chart: Drawable, ink: str, ground: str) -> list[Any]:
+    """Draws what a chart shows, and returns a handle for each name in its legend."""
+    if isinstance(chart, LineChart):
+        return _draw_lines(axes, chart, ink)
+    if isinstance(chart, BarChart):
+        return _draw_bars(axes, chart, ink)
+    if isinstance(chart, LayeredChart):
+        return draw_layers(axes, chart, ink)
+    if isinstance(chart, ParallelChart):
+        return draw_strands(axes, chart, ink, ground)
+    return _draw_cells(axes, chart, ink)
+
+
+def _dress(axes: Axes, chart: Drawable, ink: str) -> None:
     """Names the axes, and draws no more of them than is needed."""
-    axes.set_xlabel(chart.x_label, color=ink, fontsize=9)
-    axes.set_ylabel(chart.y_label, color=ink, fontsize=9)
+    x_label, y_label = _axis_labels(chart)
+    axes.set_xlabel(x_label, color=ink, fontsize=9, parse_math=False)
+    axes.set_ylabel(y_label, color=ink, fontsize=9, parse_math=False)
     axes.tick_params(colors=ink, labelsize=_tick_size(chart), length=0)
     axes.set_facecolor("none")
     for side, spine in axes.spines.items():
-        spine.set_visible(side in ("left", "bottom"))
+        spine.set_visible(side in ("left", "bottom") and not isinstance(chart, ParallelChart))
         spine.set_color(ink)
         spine.set_linewidth(0.8)
 
 
-def _size(chart: Chart) -> tuple[float, float]:
+def _axis_labels(chart: Drawable) -> tuple[str, str]:
+    if isinstance(chart, ParallelChart):
+        return "", ""
+    if isinstance(chart, LayeredChart):
+        most = _MOST_SIGNS if chart.small else _NAME_SIGNS
+        return shorten(chart.x.name, most), shorten(chart.y.name, most)
+    return chart.x_label, chart.y_label
+
+
+def _size(chart: Drawable) -> tuple[float, float]:
     """Width and height in inches, without the legend and the title."""
+    if _is_small(chart):
+        return _SMALL_INCHES
+    if isinstance(chart, ParallelChart):
+        return max(_WIDTH, min(_MOST_INCHES, _AXIS_INCHES * len(chart.scales))), _AXIS_HEIGHT
     if not isinstance(chart, Heatmap):
         return _WIDTH, _HEIGHT
     columns, rows = len(chart.columns), len(chart.rows)
-    names = 0.075 * max(len(_shown(name)) for name in (*chart.columns, *chart.rows))
+    names = 0.075 * max(len(shorten(name, _MOST_SIGNS)) for name in (*chart.columns, *chart.rows))
     width = names + 1 + (0.45 if columns <= _MOST_NUMBERS else 0.2) * columns
     height = names + 0.8 + (0.3 if rows <= _MOST_NUMBERS else 0.18) * rows
     return max(_WIDTH, min(_MOST_INCHES, width)), max(_HEIGHT, min(_MOST_INCHES, height))
 
 
-def _across(chart: Chart) -> list[str]:
+def _is_small(chart: Drawable) -> bool:
+    return isinstance(chart, LayeredChart) and chart.small
+
+
+def _across(chart: Drawable) -> list[str]:
     """The names along the horizontal axis that are shown; none where it has numbers."""
     if isinstance(chart, LineChart):
         return []
+    if isinstance(chart, LayeredChart):
+        return places_named(chart)
+    if isinstance(chart, ParallelChart):
+        return axes_named(chart)
     names = chart.columns if isinstance(chart, Heatmap) else chart.categories
-    return [_shown(name) for name in names[:: _step(chart)]]
+    return [shorten(name, _MOST_SIGNS) for name in names[:: _step(chart)]]
 
 
 def _step(chart: BarChart | Heatmap) -> int:
@@ -153,12 +192,7 @@ def _step(chart: BarChart | Heatmap) -> int:
     return -(-max(len(chart.rows), len(chart.columns)) // _MOST_NAMES)
 
 
-def _crowded(names: Sequence[str]) -> bool:
-    """Whether names have no room side by side."""
-    return sum(map(len, names)) > _MOST_ACROSS
-
-
-def _tick_size(chart: Chart) -> float:
+def _tick_size(chart: Drawable) -> float:
     crowded = isinstance(chart, Heatmap) and max(len(chart.rows), len(chart.columns)) > 60
     return 4.5 if crowded else 8
 
@@ -182,7 +216,7 @@ def _draw_lines(axes: Axes, chart: LineChart, ink: str) -> list[Any]:
     if chart.unit_square:
         axes.set_xlim(-0.01, 1.01)
         axes.set_ylim(-0.01, 1.02)
-    axes.grid(color=ink, alpha=_FAINT, linewidth=0.6)
+    axes.grid(color=ink, alpha=FAINT, linewidth=0.6)
     return lines
 
 
@@ -200,24 +234,14 @@ def _draw_bars(axes: Axes, chart: BarChart, ink: str) -> list[Any]:
             zip(chart.heights.values(), cycle(PALETTE), strict=False)
         )
     ]
-    _name_columns(axes, places[:: _step(chart)], _across(chart))
+    name_columns(axes, places[:: _step(chart)], _across(chart))
     axes.set_xmargin(0.01)
     if chart.counts is not None:
         axes.set_ylim(0, 1.02)
         _write_counts(axes, chart.counts, ink)
-    axes.grid(axis="y", color=ink, alpha=_FAINT, linewidth=0.6)
+    axes.grid(axis="y", color=ink, alpha=FAINT, linewidth=0.6)
     axes.set_axisbelow(True)
     return list(bars)
-
-
-def _name_columns(axes: Axes, places: Integers, names: Sequence[str]) -> None:
-    """Names places along the horizontal axis, aslant where there is not enough room."""
-    if _crowded(names):
-        axes.set_xticks(
-            places, names, parse_math=False, rotation=45, ha="right", rotation_mode="anchor"
-        )
-    else:
-        axes.set_xticks(places, names, parse_math=False)
 
 
 def _write_counts(axes: Axes, counts: Numbers, ink: str) -> None:
@@ -234,8 +258,8 @@ def _draw_cells(axes: Axes, chart: Heatmap, ink: str) -> list[Any]:
     _fill(axes, shades)
     axes.set_xlim(-0.5, columns - 0.5)
     axes.set_ylim(rows - 0.5, -0.5)
-    _name_columns(axes, np.arange(columns)[:: _step(chart)], _across(chart))
-    names = [_shown(name) for name in chart.rows[:: _step(chart)]]
+    name_columns(axes, np.arange(columns)[:: _step(chart)], _across(chart))
+    names = [shorten(name, _MOST_SIGNS) for name in chart.rows[:: _step(chart)]]
     axes.set_yticks(range(0, rows, _step(chart)), names, parse_math=False)
     if max(rows, columns) <= _MOST_NUMBERS:
         for row, column in np.argwhere(np.isfinite(chart.values)):
@@ -267,27 +291,39 @@ def _fill(axes: Axes, shades: Numbers) -> None:
     axes.add_collection(PatchCollection(cells, facecolors=colors[shades.ravel() > 0], linewidths=0))
 
 
-def _legend(chart: Chart) -> list[str]:
+def _legend(chart: Drawable) -> list[str]:
     """The names in the legend; none where there is but one thing without a name."""
+    return [shorten(name, _NAME_SIGNS) for name in _names(chart)]
+
+
+def _names(chart: Drawable) -> list[str]:
     if isinstance(chart, Heatmap):
         return []
+    if isinstance(chart, LayeredChart):
+        return [layer.name for layer in chart.layers if layer.name]
+    if isinstance(chart, ParallelChart):
+        return [strands.name for strands in chart.strands if strands.name]
     names = chart.heights if isinstance(chart, BarChart) else [one.name for one in chart.series]
-    return [_shown(name, _MOST_ACROSS) for name in names] if any(names) else []
+    return list(names) if any(names) else []
 
 
-def _legend_columns(names: Sequence[str]) -> int:
+def _legend_columns(chart: Drawable) -> int:
+    names = _legend(chart)
+    room = _LEGEND_SIGNS * _size(chart)[0] / _WIDTH
     longest = max(map(len, names), default=0)
-    return max(1, min(len(names), _LEGEND_SIGNS // (longest + _HANDLE_SIGNS)))
+    return max(1, min(len(names), int(room // (longest + _HANDLE_SIGNS))))
 
 
-def _add_legend(figure: Figure, handles: list[Any], names: Sequence[str], ink: str) -> None:
+def _add_legend(
+    figure: Figure, handles: list[Any], names: Sequence[str], columns: int, ink: str
+) -> None:
     if not names:
         return
     legend = figure.legend(
         handles,
         [str(place) for place in range(len(names))],
         loc="lower left",
-        ncols=_legend_columns(names),
+        ncols=columns,
         borderaxespad=0,
         frameon=False,
         fontsize=8,
@@ -298,14 +334,6 @@ def _add_legend(figure: Figure, handles: list[Any], names: Sequence[str], ink: s
     for text, name in zip(legend.get_texts(), names, strict=True):
         text.set_parse_math(False)
         text.set_text(name)
-
-
-def _shown(name: str, most: int = _MOST_SIGNS) -> str:
-    """A name from the data on one line, as long as there is room for."""
-    line = "".join(
-        c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in " ".join(name.split())
-    )
-    return line if len(line) <= most else line[: most - 1] + "\N{HORIZONTAL ELLIPSIS}"
 
 
 def _inlined(drawn: str, title: str) -> str:
@@ -325,7 +353,7 @@ def _inlined(drawn: str, title: str) -> str:
         "style": f"width: {float(width) * _PIXELS_PER_POINT:.0f}px; {_STROKES}",
     }
     name = ElementTree.Element("title")
-    name.text = _shown(title, len(title))
+    name.text = one_line(title)
     root.insert(0, name)
     return ElementTree.tostring(root, encoding="unicode")
 
@@ -333,6 +361,7 @@ def _inlined(drawn: str, title: str) -> str:
 def _cleaned(value: str) -> str:
     """An attribute without a font of its own, in the page's colour, and with fewer digits."""
     value = re.sub(r"font-family: [^;]*; ?", "", value).replace(_INK, "currentColor")
+    value = value.replace(_GROUND, "var(--ground, Canvas)")
     return re.sub(r"(\.\d\d)\d+", r"\1", " ".join(value.split()))
 
 

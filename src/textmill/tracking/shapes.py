@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -91,6 +92,111 @@ class Heatmap:
 
 
 Chart = LineChart | BarChart | Heatmap
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What marks look like.
+
+    Args:
+        mark: Points as dots, rings or crosses, or lines through them.
+        color: Which of the palette's colours, from 0.
+        size: How wide a point or a line is, in points (1/72 inch).
+        opacity: From 0, not seen, to 1.
+    """
+
+    mark: Literal["dots", "rings", "crosses", "lines"]
+    color: int
+    size: float
+    opacity: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Layer:
+    """Points, or lines through them, that look alike.
+
+    Args:
+        name: What the legend calls them; empty to leave them out of it.
+        x: Where the points are, ``[points]``; NaN ends a line.
+        y: Of the same length.
+        look: What they look like.
+        notes: What is written beside each point; empty for nothing.
+    """
+
+    name: str
+    x: Numbers
+    y: Numbers
+    look: Look
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """What lies along an axis.
+
+    Args:
+        name: What it is called, with its unit.
+        categories: What the places 0, 1, ... are called; empty where there are numbers.
+        logarithmic: Whether the same ratio has the same length everywhere; for positive numbers.
+    """
+
+    name: str
+    categories: tuple[str, ...] = ()
+    logarithmic: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LayeredChart:
+    """Points and lines over numbers or names, layer upon layer.
+
+    Args:
+        title: What is shown.
+        x: The horizontal axis.
+        y: The vertical axis.
+        layers: From the lowest to the topmost.
+        small: Whether it is one of many to be seen side by side.
+    """
+
+    title: str
+    x: Scale
+    y: Scale
+    layers: tuple[Layer, ...]
+    small: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Strands:
+    """Lines across the axes of a `ParallelChart` that look alike.
+
+    Args:
+        name: What the legend calls them.
+        values: Where each line meets each axis, ``[lines, axes]``; NaN where it has no value.
+        look: What the lines look like.
+    """
+
+    name: str
+    values: Numbers
+    look: Look
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ParallelChart:
+    """Parallel coordinates (Inselberg 1985): an axis for each quantity, a line for each thing.
+
+    Args:
+        title: What is shown.
+        scales: The axes, from left to right.
+        strands: The lines, from the lowest layer to the topmost.
+        absent: What the place below the axes is called, of lines without a value there.
+    """
+
+    title: str
+    scales: tuple[Scale, ...]
+    strands: tuple[Strands, ...]
+    absent: str
+
+
+Drawable = Chart | LayeredChart | ParallelChart
 
 
 @dataclass(frozen=True, slots=True, eq=False)
