@@ -17,6 +17,7 @@ from typing import BinaryIO
 import numpy as np
 import pytest
 import torch
+from lightning.pytorch.loops.training_epoch_loop import _TrainingEpochLoop
 
 import textmill.train  # noqa: F401 - imported once, for all forks
 from tests.forks import Patch, in_fork, kill_self, on_call, write_short_reviews
@@ -243,5 +244,19 @@ def test_a_run_asked_to_stop_says_how_to_go_on_and_does(
     run = the_run(tmp_path / "runs")
     state = json.loads((run / "manifest.json").read_text())["state"]
     assert (stopped, state) == (status, "interrupted")
+    assert resumed(command, run) == 0
+    assert_same_run(run, reference())
+
+
+@pytest.mark.parametrize("batch", [5, 6, STEPS - 1])
+def test_a_sigterm_between_two_batches_stops_it_as_well(
+    command: list[str], tmp_path: Path, reference: Callable[..., Path], batch: int
+) -> None:
+    ask = on_call(
+        _TrainingEpochLoop, "on_advance_end", batch, lambda: os.kill(os.getpid(), signal.SIGTERM)
+    )
+    assert in_fork(command, ask) == 143
+    run = the_run(tmp_path / "runs")
+    assert json.loads((run / "manifest.json").read_text())["state"] == "interrupted"
     assert resumed(command, run) == 0
     assert_same_run(run, reference())

@@ -38,14 +38,24 @@ class StopRequest:
     A second Ctrl-C stops at once.
     """
 
+    _NUMBERS = (signal.SIGINT, signal.SIGTERM)
+
     def __init__(self) -> None:
         self.signal_number: int | None = None
         self._previous: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._previous[number] = signal.signal(number, self._note)
+        self._previous = {number: signal.getsignal(number) for number in self._NUMBERS}
+        self.listen()
         return self
+
+    def listen(self) -> None:
+        """Takes the signals from whom else has them.
+
+        Lightning's own handler ends a training at places where the last checkpoint is an old one.
+        """
+        for number in self._NUMBERS:
+            signal.signal(number, self._note)
 
     def __exit__(
         self,
@@ -153,7 +163,8 @@ class Checkpoints(L.Callback):
         self.validation_seconds = state_dict["validation_seconds"]
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:  # noqa: ARG002
-        """Tells the trainer where to validate next."""
+        """Tells the trainer where to validate next, and minds the signals."""
+        self.stop.listen()
         trainer.val_check_batch = self.plan.next_validation(self.batches_done)
         self._lap()
 
