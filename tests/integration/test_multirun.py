@@ -328,4 +328,4 @@ def test_other_verbs_do_not_go_to_other_processes(
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
     monkeypatch.chdir(tmp_path)
     assert main(["evaluate", "-m", "bundle=a,b", "hydra/launcher=joblib"]) == 2
-    assert "only textmill train" in capfd.readouterr().err.splitlines()[-1]
+    assert "textmill: error: only textmill train" in capfd.readouterr().err
