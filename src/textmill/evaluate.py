@@ -80,7 +80,7 @@ def _examples(config: EvaluateConfig, labels: Labels) -> tuple[Examples, Dataset
     if config.split != "all":
         examples = examples_of(config.data, config.seed, needed=(config.split,), labels=labels)
         return examples, examples.splits[config.split]
-    present = source_of(config.data).splits()
+    present = source_of(config.data.as_read()).splits()
     needed = present if len(present) > 1 else ("test",)
     examples = examples_of(
         config.data, config.seed, needed=needed, labels=labels, make_splits=False

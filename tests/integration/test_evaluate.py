@@ -49,6 +49,21 @@ def test_a_single_file_is_judged_whole_with_split_all(
     assert metrics["all/accuracy"] == pytest.approx(sum(correct) / 60)
 
 
+def test_a_local_copy_of_a_hub_data_set_is_judged_whole_too(
+    bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mine = tmp_path / "mine.yaml"
+    mine.write_text(
+        "name: mine\nsource: hub\ntrain: train\nvalidation: validation\n"
+        "hub: {repo: owner/mine}\nlocal: {train: a.csv, validation: b.csv}\n"
+    )
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.csv").write_text(f"text,label\na film {name},good\na {name},bad\n")
+    given = ["evaluate", f"bundle={bundle}", f"data={mine}", f"data.path={tmp_path}", "split=all"]
+    assert main(given) == 0
+    assert "4 examples of mine" in capsys.readouterr().err
+
+
 def test_a_column_to_slice_by_is_in_the_files_and_in_the_terminal(
     bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
