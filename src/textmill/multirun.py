@@ -27,7 +27,7 @@ from textmill.configuration.composing import Composed, check_given, overrides_as
 from textmill.configuration.overrides import parse_flags
 from textmill.configuration.own_files import OwnFiles
 from textmill.configuration.resolvers import register_resolvers
-from textmill.configuration.saved import take_saved
+from textmill.configuration.saved import pin_saved, take_saved
 from textmill.configuration.schema import TrainConfig
 from textmill.errors import InputError
 from textmill.grid import Grid, open_grid
@@ -124,7 +124,10 @@ def _objective(config: TrainConfig) -> Objective:
 
 def _keep_command(folder: Path, argv: Sequence[str]) -> None:
     """Records what the multirun was started by, for `go_on`."""
-    told = {"arguments": list(argv), "directory": os.path.relpath(Path.cwd(), folder.resolve())}
+    told = {
+        "arguments": pin_saved(argv),
+        "directory": os.path.relpath(Path.cwd(), folder.resolve()),
+    }
     digest = hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
     if not any(path.stem == digest for path in (folder / _COMMANDS).glob("*.json")):
         write_json(folder / _COMMANDS / f"{digest}.json", told)

@@ -13,7 +13,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.singleton import Singleton
 
 from textmill.configuration.composing import Composed, run_with_hydra
-from textmill.configuration.saved import take_saved
+from textmill.configuration.saved import pin_saved, take_saved
 from textmill.errors import InputError
 from textmill.runs import Run, create_run
 
@@ -122,6 +122,17 @@ def test_a_saved_configuration_is_varied_like_any_other() -> None:
     assert [one.config.seed for one in many] == [1, 1, 2, 2]
     assert {one.config.optimizer.name for one in many} == {"adafactor"}
     assert {one.base for one in many} == {run.read_manifest()["identity"]}
+
+
+def test_a_pinned_run_stays_the_same_when_there_is_a_later_one() -> None:
+    first = saved("seed=5")
+    pinned = pin_saved(["--config", "latest", "optimizer.lr=0.5"])
+    saved("seed=6")
+    assert not any(Path(argument).is_absolute() for argument in pinned)
+    again = compose(*pinned)
+    assert (again.config.seed, again.config.optimizer.lr) == (5, 0.5)
+    assert again.base == first.read_manifest()["identity"]
+    assert pin_saved(["seed=1"]) == ["seed=1"]
 
 
 def test_runs_of_another_folder_are_found_there() -> None:

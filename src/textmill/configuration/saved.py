@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -64,17 +65,36 @@ def take_saved(argv: Sequence[str], config_name: str, tell: Callable[[str], None
     given, rest = _take_flag(argv)
     if given is None:
         return rest
-    runs_dirs = [one.partition("=")[2].strip("'\"") for one in rest if one.startswith("runs_dir=")]
     if any(one.startswith("resume=") for one in rest):
         raise InputError(
             "a resumed run keeps its own configuration",
             where=f"--config {given}",
             hint="leave out this or resume",
         )
-    start = start_from(given, config_name, Path(*runs_dirs[:1] or ["runs"]))
+    start = start_from(given, config_name, _runs_dir(rest))
     for note in start.notes:
         tell(note)
     return [*rest, "--config-name", start.config_name]
+
+
+def pin_saved(argv: Sequence[str]) -> list[str]:
+    """The command line with the path from here of the very file that its ``--config`` means now.
+
+    ``latest``, or a part of a name, may mean another run later.
+
+    Raises:
+        InputError: There is no such run.
+    """
+    given, rest = _take_flag(argv)
+    if given is None:
+        return rest
+    path, _ = _find(given, _runs_dir(rest))
+    return [*rest, _FLAG, os.path.relpath(path)]
+
+
+def _runs_dir(overrides: Sequence[str]) -> Path:
+    found = [one.partition("=")[2].strip("'\"") for one in overrides if one.startswith("runs_dir=")]
+    return Path(*found[:1] or ["runs"])
 
 
 def _take_flag(argv: Sequence[str]) -> tuple[str | None, list[str]]:
