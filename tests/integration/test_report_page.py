@@ -166,6 +166,34 @@ def test_cells_without_a_number_come_last_in_either_direction(
         assert shown[-values.count("") :] == [""] * values.count("")
 
 
+def test_settings_are_sorted_as_numbers(browser: Browser, reports: dict[str, Path]) -> None:
+    found = opened(browser, reports["search"])
+    table = found.table("trials")
+    table.locator("th", has_text="optimizer.lr").get_by_role("button").click()
+    rates = found.column(table, "optimizer.lr")
+    assert {"0.01", "1e-05"} <= set(rates)
+    assert [float(text) for text in rates] == sorted(float(text) for text in rates)
+
+
+def test_points_of_a_search_are_seen(browser: Browser, reports: dict[str, Path]) -> None:
+    charts = opened(browser, reports["search"]).page.locator("#slices-1 svg")
+    dots = charts.first.locator("path[style*='stroke-linecap: round']").first
+    assert dots.evaluate("path => path.isPointInStroke(path.getPointAtLength(0))")
+    assert charts.count() == 2
+
+
+def test_the_keyboard_reaches_what_is_wider_than_a_phone(
+    browser: Browser, reports: dict[str, Path]
+) -> None:
+    page = opened(browser, reports["search"], viewport={"width": 360, "height": 800}).page
+    wide = page.locator("figure.wide")
+    wide.focus()
+    page.keyboard.press("End")
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function("document.querySelector('figure.wide').scrollLeft > 0")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+
+
 def test_typing_filters_the_rows_and_says_how_many(
     browser: Browser, reports: dict[str, Path]
 ) -> None:
@@ -193,14 +221,15 @@ def test_markup_in_texts_and_labels_stays_text(browser: Browser, reports: dict[s
     assert (found.dialogs, found.messages) == ([], [])
 
 
+@pytest.mark.parametrize("name", ["single", "search"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_text_stands_out_from_the_ground_in_light_and_dark(
-    browser: Browser, reports: dict[str, Path], scheme: str
+    browser: Browser, reports: dict[str, Path], name: str, scheme: str
 ) -> None:
-    page = opened(browser, reports["single"], color_scheme=scheme).page
+    page = opened(browser, reports[name], color_scheme=scheme).page
     ground = luminance(page, "body", "background-color")
     assert (ground > 0.5) == (scheme == "light")
-    for selector in ("h1", "td", "th button", ".note", "nav a", "svg text", ".interval"):
+    for selector in ("h1", "td", "th button", ".note", "nav a", "svg text"):
         property_name = "fill" if selector.startswith("svg") else "color"
         bright, dim = sorted((luminance(page, selector, property_name), ground), reverse=True)
         assert (bright + 0.05) / (dim + 0.05) > 4.5, selector
@@ -210,8 +239,9 @@ def test_text_stands_out_from_the_ground_in_light_and_dark(
 def test_no_width_of_screen_makes_the_page_scroll_sideways(
     browser: Browser, reports: dict[str, Path], width: int
 ) -> None:
-    page = opened(browser, reports["several"], viewport={"width": width, "height": 800}).page
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    for name in ("several", "search"):
+        page = opened(browser, reports[name], viewport={"width": width, "height": 800}).page
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
 def test_print_shows_tables_whole_and_no_controls(

@@ -52,6 +52,27 @@ def test_a_lead_that_is_slight_and_one_among_many_are_told_with_caution() -> Non
     assert "owes a part to luck" not in verdict(slight)[2]
 
 
+def test_where_nothing_can_be_compared_the_verdict_says_so() -> None:
+    same = make_search([make_trial(number) for number in range(6)])
+    assert "All 6 have this value" in verdict(same)[2]
+    assert "no other yet" in verdict(make_search([make_trial(0)]))[2]
+    cut = make_search([make_trial(number, state="pruned") for number in range(3)])
+    assert verdict(cut)[:2] == [
+        "All 3 trials were pruned.",
+        "None has come to its end with a value, so there is no best one.",
+    ]
+
+
+def test_of_several_objectives_the_ends_of_the_front_are_told() -> None:
+    trials = [make_trial(0, 0.5, 9.0), make_trial(1, 0.4, 3.0), make_trial(2, 0.3, 5.0)]
+    _, front, first, second = verdict(make_search(trials, MCC, LATENCY))
+    assert front.startswith("2 trials are on the Pareto front")
+    assert first.startswith("Trial 0 has the best validation/mcc, with validation/mcc 0.5000 and")
+    assert second.startswith("Trial 1 has the best latency_ms, with validation/mcc 0.4000 and")
+    *_, alone = verdict(make_search(trials[1:], MCC, LATENCY))
+    assert alone.startswith("The best in every objective is trial 1")
+
+
 def test_what_pruning_spared_is_a_share_of_the_whole_of_all_trials() -> None:
     # Two whole trainings of 40 steps, and one that ended after 20.
     search = make_search([make_trial(0), make_trial(1), make_trial(2, state="pruned")])
@@ -108,6 +129,7 @@ def test_parallel_lines_have_a_place_on_each_axis_or_none() -> None:
     assert names[:-1] == ["optimizer.lr", "scheduler", "model.freeze"]
     assert chart.scales[0].logarithmic
     best = next(strands for strands in chart.strands if strands.name == "best")
+    assert names[-1] == "validation/mcc"
     assert best.values[0][0] == pytest.approx(1e-3)
     assert np.isnan(best.values[0][2])
 
@@ -147,10 +169,12 @@ ODD = {
 def test_any_search_has_a_page(trials: list[TrialRecord], tmp_path: Path) -> None:
     page = search_page(tmp_path, make_search(trials))
     assert len(re.findall("<tr>\n<td", page)) == len(trials)
+    assert not re.search(r"[ \",](nan|inf)[ \",]", "".join(re.findall(r' d="[^"]*"', page)))
 
 
 def test_a_large_search_has_a_page_that_opens(tmp_path: Path) -> None:
-    trials = [make_trial(number, number % 37 / 37) for number in range(500)]
+    more = {f"model.extra_{index}": index for index in range(18)}
+    trials = [make_trial(number, number % 37 / 37, **more) for number in range(500)]
     write_search_report(tmp_path / "report.html", make_search(trials))
     assert (tmp_path / "report.html").stat().st_size < MOST_BYTES
 
@@ -165,7 +189,9 @@ def test_what_comes_from_the_configuration_is_escaped(tmp_path: Path) -> None:
 def test_a_trial_leads_to_the_report_of_its_run_where_there_is_one(tmp_path: Path) -> None:
     (tmp_path / "a run").mkdir()
     (tmp_path / "a run" / "report.html").write_text("")
-    page = search_page(tmp_path, make_search([make_trial(0, run="a run"), make_trial(1, run="no")]))
+    page = search_page(
+        tmp_path, make_search([make_trial(0, run="no"), make_trial(1, 0.1, run="a run")])
+    )
     assert re.findall('<a href="([^#"]*)">', page) == ["a%20run/report.html"]
 
 
@@ -173,3 +199,13 @@ def test_values_are_written_as_in_the_configuration(tmp_path: Path) -> None:
     search: SearchRecord = make_search([make_trial(0, **{"data.labels": ["a", "b"]})])
     page = search_page(tmp_path, search)
     assert json.dumps(["a", "b"]).replace('"', "&#34;") in page
+
+
+def test_the_best_trial_has_all_its_parameters_and_leads_to_its_report(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "report.html").write_text("")
+    extra = {f"model.extra_{index}": index for index in range(9)}
+    page = search_page(tmp_path, make_search([make_trial(0, run="run", **extra)]))
+    [best] = re.findall('<section id="best">(.*?)</section>', page, re.DOTALL)
+    assert "<dt>model.extra_8</dt><dd>8</dd>" in best
+    assert 'Its report: <a href="run/report.html">run</a>' in best

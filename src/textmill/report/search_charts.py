@@ -121,7 +121,7 @@ def parallel_chart(search: SearchRecord) -> ParallelChart | None:
         return None
     settings = [setting_of(search, name, together) for name in names]
     settings += [
-        Setting(_scale(one), objective_values(together, index))
+        Setting(Scale(one.name), objective_values(together, index))
         for index, one in enumerate(search.objectives)
     ]
     lines = np.column_stack([setting.places for setting in settings])

@@ -11,7 +11,7 @@ from urllib.parse import quote
 from markupsafe import Markup
 
 from textmill.report.figures import Figure
-from textmill.report.page import render
+from textmill.report.page import number, render
 from textmill.report.search_charts import (
     MOST_AXES,
     front_charts,
@@ -22,7 +22,7 @@ from textmill.report.search_charts import (
     slice_charts,
 )
 from textmill.report.search_record import SearchRecord, TrialRecord
-from textmill.report.search_values import best_trials, parameter_names, value_text
+from textmill.report.search_values import best_trials, is_number, parameter_names, value_text
 from textmill.report.search_words import (
     front_note,
     history_note,
@@ -38,20 +38,34 @@ from textmill.tracking.shapes import Drawable, ParallelChart
 from textmill.version import __version__
 
 
+class SettingCell(NamedTuple):
+    """A parameter's value in the page's table.
+
+    Attributes:
+        text: The value as text; empty where the trial has none.
+        number: What rows are sorted by; None where the value is no number.
+    """
+
+    text: str
+    number: float | None
+
+
 class TrialRow(NamedTuple):
     """A trial in the page's table.
 
     Attributes:
         trial: The trial.
         is_best: Whether it is the best, or on the Pareto front.
-        parameters: Its values as text, one for each parameter; None where it has none.
+        settings: Its values, one for each parameter of the search.
+        facts: From its objectives and parameters to their values, as text.
         report: The address of its run's report; None where there is none.
         folder: The name of its run's folder; None where it has none.
     """
 
     trial: TrialRecord
     is_best: bool
-    parameters: list[str | None]
+    settings: list[SettingCell]
+    facts: dict[str, str]
     report: str | None
     folder: str | None
 
@@ -77,7 +91,8 @@ def search_page(folder: Path, search: SearchRecord) -> str:
         search: What was found.
     """
     names = parameter_names(search)
-    best = {trial.number for trial in best_trials(search)}
+    best = [trial.number for trial in best_trials(search)]
+    rows = {trial.number: _row(folder, search, trial, names) for trial in search.trials}
     return render(
         "search.html.j2",
         name=search.name,
@@ -103,7 +118,8 @@ def search_page(folder: Path, search: SearchRecord) -> str:
         },
         parameters=names,
         objectives=[objective.name for objective in search.objectives],
-        rows=[_row(folder, trial, names, trial.number in best) for trial in search.trials],
+        best=[rows[one] for one in best],
+        rows=list(rows.values()),
         version=__version__,
     )
 
@@ -124,10 +140,28 @@ def _figure(search: SearchRecord, chart: Drawable, note: str) -> Figure:
     return Figure(chart.title, note, drawn, wide=isinstance(chart, ParallelChart))
 
 
-def _row(folder: Path, trial: TrialRecord, names: Iterable[str], is_best: bool) -> TrialRow:
-    values = [
-        value_text(trial.parameters[name]) if name in trial.parameters else None for name in names
-    ]
+def _row(folder: Path, search: SearchRecord, trial: TrialRecord, names: Iterable[str]) -> TrialRow:
     has_report = trial.run is not None and (folder / trial.run / "report.html").is_file()
-    report = quote(f"{trial.run}/report.html") if has_report else None
-    return TrialRow(trial, is_best, values, report, trial.run and Path(trial.run).name)
+    return TrialRow(
+        trial,
+        trial.number in search.best,
+        [_setting_cell(trial, name) for name in names],
+        _facts(search, trial, names),
+        quote(f"{trial.run}/report.html") if has_report else None,
+        trial.run and Path(trial.run).name,
+    )
+
+
+def _setting_cell(trial: TrialRecord, name: str) -> SettingCell:
+    if name not in trial.parameters:
+        return SettingCell("", None)
+    value = trial.parameters[name]
+    return SettingCell(value_text(value), float(value) if is_number(value) else None)
+
+
+def _facts(search: SearchRecord, trial: TrialRecord, names: Iterable[str]) -> dict[str, str]:
+    values = zip(search.objectives, trial.values or (), strict=False)
+    reached = {objective.name: number(value) for objective, value in values}
+    return reached | {
+        name: value_text(trial.parameters[name]) for name in names if name in trial.parameters
+    }

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeGuard
 
 import numpy as np
 
@@ -102,7 +103,7 @@ def ranked(search: SearchRecord, index: int, trials: Iterable[TrialRecord]) -> l
     return sorted(trials, key=lambda trial: sign * (trial.values or ())[index])
 
 
-def is_number(value: object) -> bool:
+def is_number(value: object) -> TypeGuard[int | float]:
     """Whether a parameter's value is a finite number, and not a yes or no."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 

@@ -8,6 +8,7 @@ from textmill.legible import shorten
 from textmill.report.page import number
 from textmill.report.search_record import SearchRecord, TrialRecord, TrialState
 from textmill.report.search_values import (
+    best_trials,
     finished,
     importance_of,
     leader,
@@ -25,13 +26,20 @@ _MOST_SIGNS = 40
 _SLIGHT = 0.1
 # From so many trials on, luck has its part in which one is the best.
 _MANY = 5
-_STATES: tuple[TrialState, ...] = ("finished", "pruned", "failed", "running")
+# What is said of all trials together, in the order in which states are counted.
+_STATES: dict[TrialState, str] = {
+    "finished": "have finished",
+    "pruned": "were pruned",
+    "failed": "have failed",
+    "running": "are running",
+}
 
 
 def verdict(search: SearchRecord) -> list[str]:
     """What came out, in plain sentences."""
     return [
         _counted(search),
+        *_without_best(search),
         *_best(search),
         *_front(search),
         *_lead(search),
@@ -134,13 +142,18 @@ def _counted(search: SearchRecord) -> str:
     if not search.trials:
         return "No trial has begun."
     counts = {state: sum(one.state == state for one in search.trials) for state in _STATES}
-    told = [f"{count} {state}" for state, count in counts.items() if count]
     total = len(search.trials)
-    if len(told) == 1 and total > 1:
-        return f"All {told[0].replace(' ', ' trials ', 1)}.".replace(
-            "trials running", "trials are running"
-        )
-    return f"{total} trial{'s' if total > 1 else ''}: {', '.join(told)}."
+    if total > 1 and total in counts.values():
+        return f"All {total} trials {_STATES[search.trials[0].state]}."
+    told = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
+    return f"{total} trial{'s' if total > 1 else ''}: {told}."
+
+
+def _without_best(search: SearchRecord) -> list[str]:
+    """That there is nothing to choose yet."""
+    if finished(search) or not search.trials:
+        return []
+    return ["None has come to its end with a value, so there is no best one."]
 
 
 def _best(search: SearchRecord) -> list[str]:
@@ -157,25 +170,37 @@ def _best(search: SearchRecord) -> list[str]:
 
 def _front(search: SearchRecord) -> list[str]:
     """What the ends of the Pareto front are."""
-    if len(search.objectives) < 2 or not search.best:
+    best = best_trials(search)
+    if len(search.objectives) < 2 or not best:
         return []
-    ends = []
+    if len(best) == 1:
+        values = " and ".join(_valued(search, best[0]))
+        return [f"The best in every objective is trial {best[0].number}, with {values}."]
+    told = [
+        f"{len(best)} trials are on the Pareto front: what is better in one objective is worse in "
+        "another."
+    ]
     for index, objective in enumerate(search.objectives):
-        best = leader(search, index)
-        if best is not None:
-            value = number((best.values or ())[index])
-            ends.append(f"{objective.name} {value} (trial {best.number})")
-    count = len(search.best)
-    what = "trial is" if count == 1 else "trials are"
-    return [f"{count} {what} on the Pareto front. The best of each objective: {', '.join(ends)}."]
+        [ahead, *_] = ranked(search, index, best)
+        values = " and ".join(_valued(search, ahead))
+        settings = parameters_text(search, ahead, _MOST_TOLD)
+        told.append(
+            f"Trial {ahead.number} has the best {objective.name}, with {values}"
+            + (f": {settings}." if settings else ".")
+        )
+    return told
 
 
 def _lead(search: SearchRecord) -> list[str]:
     """How far ahead the best is, and what that may owe to luck."""
     trials = ranked(search, 0, finished(search))
-    if len(search.objectives) > 1 or len(trials) < 2:
+    if len(search.objectives) > 1 or not trials:
         return []
+    if len(trials) == 1:
+        return ["There is no other yet to compare it with."]
     values = [(trial.values or ())[0] for trial in trials]
+    if values[0] == values[-1]:
+        return [f"All {len(trials)} have this value: what was varied made no difference."]
     lead, spread = abs(values[0] - values[1]), abs(values[0] - median(values))
     told = f"The second, trial {trials[1].number}, is {number(lead)} behind."
     if lead <= _SLIGHT * spread:
@@ -197,6 +222,11 @@ def _whole_training(search: SearchRecord) -> float | None:
     """The optimizer steps of the finished trials, in the median; None where there are none."""
     ends = [measured(trial)[-1][0] for trial in finished(search) if measured(trial)]
     return float(median(ends)) if ends else None
+
+
+def _valued(search: SearchRecord, trial: TrialRecord) -> list[str]:
+    values = zip(search.objectives, trial.values or (), strict=False)
+    return [f"{objective.name} {number(value)}" for objective, value in values]
 
 
 def _short(value: object) -> str:
