@@ -226,16 +226,18 @@ def _stopped(error: BaseException, search: _Search) -> StoppedError:
 def _conclude(search: _Search) -> None:
     """Prints what was found, and how to use it."""
     record = search.record()
+    best = [run for number, run in _ended_runs(search) if number in record.best]
+    for run in best:
+        if not run.report.exists():
+            write_report(run)
     write_table(search.folder / "trials.csv", record, errors_of(search.study.study))
+    # Behind the reports of the best runs, which it leads to.
     write_search_report(search.folder / "report.html", record)
     print(f"\n{summary_line(record)}")
     for line in best_lines(record):
         print(line)
-    for number, run in _ended_runs(search):
-        if number in record.best:
-            if not run.report.exists():
-                write_report(run)
-            print(f"run      {short_path(run.folder)}")
-            print(f'predict  textmill predict {short_path(run.bundle)} "a text"')
-            print(f"again    textmill train --config {short_path(run.folder)}")
+    for run in best:
+        print(f"run      {short_path(run.folder)}")
+        print(f'predict  textmill predict {short_path(run.bundle)} "a text"')
+        print(f"again    textmill train --config {short_path(run.folder)}")
     print(f"report   {short_path(search.folder / 'report.html')}")
