@@ -210,7 +210,7 @@ def _write_beside(
     axes: Axes, place: int, scale: Scale, values: Numbers, ink: str, ground: str
 ) -> None:
     """Writes what lies along a parallel axis, on the page's ground so that lines don't cross it."""
-    box = {"facecolor": ground, "edgecolor": "none", "alpha": 0.75, "pad": 0.6}
+    box = {"facecolor": ground, "edgecolor": "none", "alpha": 0.9, "pad": 0.6}
     for height, text in _labels(scale, values):
         axes.annotate(
             text,
