@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -122,6 +123,31 @@ def test_a_stopped_run_is_shown_with_how_to_go_on(capsys: Capture) -> None:
     assert "stopped is interrupted" in output
     assert "It has not been judged." in output
     assert f"textmill train resume={run_named('stopped').folder}" in output
+
+
+def test_runs_of_a_search_are_told_as_its_trials(capsys: Capture) -> None:
+    assert "Group" not in printed(capsys, "list")
+    config = {"name": "ended", "data": {"name": "reviews"}}
+    facts = {"group": "rates", "trial": 7, "parameters": {"optimizer.lr": 3e-4, "lora": None}}
+    create_run(Path("runs"), "ended", config, [], facts=facts).close("pruned")
+    table = printed(capsys, "list", "--filter", "group=rates").splitlines()
+    assert "Group" in table[0]
+    assert [line.split()[1:3] for line in table[2:]] == [["pruned", "rates"]]
+    output = printed(capsys, "show", "ended")
+    assert "A search ended it early" in output
+    assert "resume=" not in output
+    assert re.search(r"search +rates, trial 7 *\n", output)
+    assert re.search(r"settings +optimizer.lr=0.0003, lora=null *\n", output)
+    shown = json.loads(printed(capsys, "show", "ended", "--json"))
+    assert shown["parameters"] == facts["parameters"]
+
+
+def test_a_run_of_a_multirun_is_told_with_its_combination(capsys: Capture) -> None:
+    facts = {"group": "11-30-00", "combination": ["optimizer.lr=0.1", "seed=2"]}
+    create_run(Path("runs"), "one", {"name": "one"}, [], facts=facts).close("failed")
+    output = printed(capsys, "show", "one")
+    assert re.search(r"multirun +11-30-00 *\n", output)
+    assert re.search(r"settings +optimizer.lr=0.1, seed=2 *\n", output)
 
 
 def test_trackers_are_told_with_how_to_see_the_run_there(capsys: Capture) -> None:

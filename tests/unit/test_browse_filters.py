@@ -21,7 +21,8 @@ from textmill.runs import Run
 def entry(name: str, metrics: dict[str, float] | None = None, **config: object) -> Entry:
     flat = {"name": name, "data.name": "reviews", **config}
     state = "failed" if metrics is None else "finished"
-    return Entry(Run(Path(f"/runs/2026-11-24/{name}")), {"state": state}, flat, metrics or {})
+    manifest = {"state": state, **({"group": "rates", "trial": 3} if name == "high" else {})}
+    return Entry(Run(Path(f"/runs/2026-11-24/{name}")), manifest, flat, metrics or {})
 
 
 RUNS = [
@@ -42,6 +43,9 @@ def chosen(*conditions: str) -> list[str]:
         ("state=finished", ["low", "high"]),
         ("state!=finished", ["broken"]),
         ("name=high", ["high"]),
+        ("group=rates", ["high"]),
+        ("group!=rates", ["low", "broken"]),
+        ("trial>2", ["high"]),
         ("data=reviews", ["low", "high", "broken"]),
         ("data.name = reviews", ["low", "high", "broken"]),
         ("seed=2", ["high"]),

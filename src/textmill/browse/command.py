@@ -118,6 +118,7 @@ def _add_list(commands: _Commands[ArgumentParser]) -> None:
         "textmill runs list",
         "textmill runs list --filter data=movie_reviews --sort test/f1_macro",
         "textmill runs list --filter 'test/f1_macro>0.8' --filter state=finished",
+        "textmill runs list --filter group=my-search --sort validation/loss",
         "textmill runs list --filter optimizer.lr=1e-4 --metric train/seconds --json",
     )
     parser.add_argument(

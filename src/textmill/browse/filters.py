@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from textmill.browse.entries import Entry
+from textmill.browse.entries import FACTS, Entry
 from textmill.errors import InputError, did_you_mean
 from textmill.model.metric_names import LOWER_IS_BETTER
 
@@ -29,7 +29,7 @@ class Filter:
     """A condition on runs.
 
     Args:
-        key: Of the configuration, ``state``, or the name of a metric.
+        key: Of the configuration, ``state``, ``group``, ``trial``, or the name of a metric.
         sign: One of ``=``, ``!=``, ``<``, ``<=``, ``>``, ``>=``.
         value: What it is compared with, as it was typed.
     """
@@ -137,7 +137,7 @@ def lower_is_better(metric: str) -> bool:
 def _known_keys(entries: Sequence[Entry]) -> set[str]:
     keys = {key for entry in entries for key in entry.config}
     groups = {key.removesuffix(".name") for key in keys if key.endswith(".name")}
-    return {"state"} | keys | groups
+    return {*FACTS} | keys | groups
 
 
 def _known_metrics(entries: Sequence[Entry]) -> set[str]:

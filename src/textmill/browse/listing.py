@@ -22,12 +22,15 @@ def runs_table(entries: Sequence[Entry], metrics: Sequence[str]) -> Table:
         entries: The runs in their order.
         metrics: Names of further metrics to show, as in ``metrics.json``.
     """
-    columns: dict[str, Align] = dict.fromkeys(("Run", "State", "Data", "Model", "Split"), "left")
+    grouped = any(entry.value("group") for entry in entries)
+    names = ("Run", "State", *(("Group",) if grouped else ()), "Data", "Model", "Split")
+    columns: dict[str, Align] = dict.fromkeys(names, "left")
     numbers: dict[str, Align] = dict.fromkeys((*_SHOWN, *metrics), "right")
     rows = [
         [
             entry.place,
-            entry.manifest.get("state"),
+            entry.value("state"),
+            *([entry.value("group")] if grouped else ()),
             entry.value("data"),
             entry.value("model"),
             entry.judged,
@@ -45,7 +48,7 @@ def runs_json(entries: Sequence[Entry]) -> str:
 
 
 def _record(entry: Entry) -> dict[str, Any]:
-    told = ("name", "state", "started", "ended", "judged")
+    told = ("name", "state", "group", "trial", "started", "ended", "judged")
     return {
         "run": entry.place,
         "folder": str(entry.run.folder.absolute()),

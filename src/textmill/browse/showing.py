@@ -15,9 +15,13 @@ from textmill.browse.views import view_table
 from textmill.labels import Labels
 from textmill.report.record import RunRecord
 from textmill.report.results import metrics_table
+from textmill.report.search_values import value_text
 from textmill.report.writing import cost_facts
 from textmill.runs import Run, short_path
 from textmill.terminal import facts_of, text
+
+# What the manifest of a run tells of the search or multirun that it is one of.
+_BELONGING = ("group", "trial", "parameters", "combination")
 
 
 def show_run(entry: Entry, console: Console) -> None:
@@ -28,7 +32,7 @@ def show_run(entry: Entry, console: Console) -> None:
     """
     manifest = entry.manifest
     console.print(text(f"{entry.place} is {manifest.get('state')}"), style="bold")
-    for sentence in manifest.get("results", ["It has not been judged."]):
+    for sentence in manifest.get("results", [_unjudged(manifest)]):
         console.print(text(sentence))
     labels = _labels(manifest)
     if entry.judged is not None and labels is not None:
@@ -43,17 +47,23 @@ def show_run(entry: Entry, console: Console) -> None:
 
 def run_json(entry: Entry) -> str:
     """What is known of a run, as JSON."""
-    told = ("name", "state", "started", "ended", "judged", "command", "seed", "git", "data")
+    told = ("name", "state", *_BELONGING, "started", "ended", "judged", "command", "seed")
     record = {
         "run": entry.place,
         "folder": str(entry.run.folder.absolute()),
-        **{name: entry.manifest.get(name) for name in told},
+        **{name: entry.manifest.get(name) for name in (*told, "git", "data")},
         "verdict": entry.manifest.get("results", []),
         "metrics": entry.metrics,
         "config": entry.config,
         "files": {name: str(path.absolute()) for name, path in _files(entry.run)},
     }
     return json.dumps(record, indent=2, ensure_ascii=False)
+
+
+def _unjudged(manifest: Mapping[str, Any]) -> str:
+    if manifest.get("state") == "pruned":
+        return "A search ended it early, as others did better."
+    return "It has not been judged."
 
 
 def _parts(entry: Entry) -> dict[str, Mapping[str, object]]:
@@ -84,8 +94,19 @@ def _origin(entry: Entry) -> dict[str, object]:
         "commit": f"{commit}{' and changes' if git.get('dirty') else ''}" if commit else None,
         "command": manifest.get("command"),
         "started": manifest.get("started"),
+        **_belonging(manifest),
     }
     return {name: value for name, value in facts.items() if value not in (None, "")}
+
+
+def _belonging(manifest: Mapping[str, Any]) -> dict[str, object]:
+    """The search or multirun that a run is one of, and what was chosen for it."""
+    group = manifest.get("group")
+    if "trial" in manifest:
+        chosen = manifest.get("parameters", {}).items()
+        settings = ", ".join(f"{name}={value_text(value)}" for name, value in chosen)
+        return {"search": f"{group}, trial {manifest['trial']}", "settings": settings}
+    return {"multirun": group, "settings": ", ".join(manifest.get("combination", []))}
 
 
 def _files(run: Run) -> Iterator[tuple[str, Path]]:
