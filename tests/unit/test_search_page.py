@@ -195,6 +195,14 @@ def test_a_trial_leads_to_the_report_of_its_run_where_there_is_one(tmp_path: Pat
     assert re.findall('<a href="([^#"]*)">', page) == ["a%20run/report.html"]
 
 
+def test_a_long_value_is_whole_only_for_the_best_trial(tmp_path: Path) -> None:
+    trials = [make_trial(n, n / 2, **{"data.name": f"{n}" * 500}) for n in range(2)]
+    page = search_page(tmp_path, make_search(trials))
+    assert "1" * 500 in page
+    assert "0" * 100 not in page
+    assert "0" * 79 + "\N{HORIZONTAL ELLIPSIS}" in page
+
+
 def test_values_are_written_as_in_the_configuration(tmp_path: Path) -> None:
     search: SearchRecord = make_search([make_trial(0, **{"data.labels": ["a", "b"]})])
     page = search_page(tmp_path, search)

@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from markupsafe import Markup
 
+from textmill.legible import shorten
 from textmill.report.figures import Figure
 from textmill.report.page import number, render
 from textmill.report.search_charts import (
@@ -36,6 +37,9 @@ from textmill.safe_write import write_text
 from textmill.tracking.drawing import svg
 from textmill.tracking.shapes import Drawable, ParallelChart
 from textmill.version import __version__
+
+# Of a setting in the table of all trials.
+_MOST_SIGNS = 80
 
 
 class SettingCell(NamedTuple):
@@ -156,7 +160,9 @@ def _setting_cell(trial: TrialRecord, name: str) -> SettingCell:
     if name not in trial.parameters:
         return SettingCell("", None)
     value = trial.parameters[name]
-    return SettingCell(value_text(value), float(value) if is_number(value) else None)
+    return SettingCell(
+        shorten(value_text(value), _MOST_SIGNS), float(value) if is_number(value) else None
+    )
 
 
 def _facts(search: SearchRecord, trial: TrialRecord, names: Iterable[str]) -> dict[str, str]:
