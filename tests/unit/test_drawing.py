@@ -15,7 +15,20 @@ import pytest
 from PIL import Image
 
 from textmill.tracking.drawing import PALETTE, png, svg
-from textmill.tracking.shapes import BarChart, Chart, Heatmap, LineChart, Series
+from textmill.tracking.shapes import (
+    BarChart,
+    Chart,
+    Drawable,
+    Heatmap,
+    Layer,
+    LayeredChart,
+    LineChart,
+    Look,
+    ParallelChart,
+    Scale,
+    Series,
+    Strands,
+)
 
 HOSTILE = "<script>alert(1)</script>"
 
@@ -44,14 +57,30 @@ def cells(*names: str, shares: bool = False) -> Heatmap:
     return Heatmap("Cells", "predicted", "label", names, names, values, shares)
 
 
+def layers(*names: str, x: Scale | None = None, small: bool = False) -> LayeredChart:
+    places = np.array([1.0, 2.0, 4.0])
+    marks = [Look("dots", 0, 4), Look("rings", 1, 9), Look("crosses", 5, 4), Look("lines", 2, 1)]
+    drawn = tuple(
+        Layer(name, places, places + row, look, ("noted",) if row == 1 else ())
+        for row, (name, look) in enumerate(zip(names, marks, strict=False))
+    )
+    return LayeredChart("Layers", x or Scale("across"), Scale("up"), drawn, small)
+
+
+def strands(name: str = "some", category: str = "mean") -> ParallelChart:
+    scales = (Scale("rate", logarithmic=True), Scale("pooling", (category, "max")), Scale("score"))
+    values = np.array([[1e-4, 0, 0.5], [1e-2, np.nan, 0.7]])
+    return ParallelChart("Strands", scales, (Strands(name, values, Look("lines", 0, 1)),), "absent")
+
+
 CHARTS = [lines("one", "two"), bars("short", "long"), cells("good", "bad")]
 
 
-def drawn(chart: Chart) -> ElementTree.Element:
+def drawn(chart: Drawable) -> ElementTree.Element:
     return ElementTree.fromstring(svg(chart))  # noqa: S314 - our own
 
 
-def texts(chart: Chart) -> list[str]:
+def texts(chart: Drawable) -> list[str]:
     """The texts that are drawn, in order."""
     return [element.text or "" for element in drawn(chart).iter("text")]
 
@@ -153,6 +182,48 @@ def test_names_in_other_scripts_are_drawn_without_a_warning() -> None:
 
 def test_a_single_series_without_a_name_has_no_legend() -> None:
     assert "0" not in texts(lines(""))
+
+
+@pytest.mark.parametrize("name", [HOSTILE, "$x_1$", "_hidden", "#010203"])
+def test_names_from_a_search_stay_what_they_are(name: str) -> None:
+    assert name in texts(layers(name, "other"))
+    places = texts(layers("one", x=Scale(name, ("a", name))))
+    assert [text[:23] for text in places].count(name[:23]) == 2
+    assert name in texts(strands(name))
+    assert name[:13] in "".join(texts(strands(category=name)))
+    assert "<script" not in svg(strands(name, name))
+
+
+@pytest.mark.parametrize("chart", [layers("a", "b", "c", "d"), layers("a", small=True), strands()])
+def test_layers_and_strands_have_the_pages_colours(chart: Drawable) -> None:
+    text = svg(chart)
+    assert set(re.findall(r": (#[0-9a-f]{6})", text)) <= set(PALETTE)
+    assert "fill: currentColor" in text
+    assert drawn(chart)[0].text == chart.title
+
+
+def test_all_dots_of_a_layer_are_one_path_with_round_ends() -> None:
+    root = drawn(layers("dots"))
+    dots = [one for one in root.iter("path") if "stroke-linecap: round" in one.get("style", "")]
+    assert [one.attrib["d"].count("M") for one in dots] == [3]
+
+
+def test_points_are_noted_and_layers_without_a_name_are_not_in_the_legend() -> None:
+    shown = texts(layers("dots", ""))
+    assert "noted" in shown
+    assert "dots" in shown
+    assert "" not in shown
+
+
+def test_ratios_have_the_same_length_on_a_logarithmic_scale() -> None:
+    assert {"1", "2"} <= set(texts(layers("dots", x=Scale("rate", logarithmic=True))))
+
+
+def test_strands_tell_the_ends_of_each_axis_and_where_a_value_is_absent() -> None:
+    assert {"0.0001", "0.01", "mean", "max", "0.5", "0.7", "absent"} <= set(texts(strands()))
+    whole = strands()
+    whole.strands[0].values[1, 1] = 1
+    assert "absent" not in texts(whole)
 
 
 def test_bars_show_the_examples_behind_them() -> None:
