@@ -20,8 +20,7 @@ from typing import Any, Literal
 
 from filelock import FileLock, Timeout
 
-from textmill.errors import TextmillError
-from textmill.legible import one_line
+from textmill.errors import reason_of
 from textmill.runs import Run, State, write_json
 from textmill.safe_write import write_text
 
@@ -123,7 +122,7 @@ class Combination:
     def fail(self, error: Exception) -> None:
         """Records the error that ended it."""
         write_text(self.traceback, "".join(traceback.format_exception(error)))
-        self._write(state="failed", error=_told(error))
+        self._write(state="failed", error=reason_of(error))
 
     @property
     def _record(self) -> Path:
@@ -180,10 +179,3 @@ def _read_json(path: Path) -> Mapping[str, Any] | None:
     except FileNotFoundError:
         return None
     return found
-
-
-def _told(error: Exception) -> str:
-    """An error in one line."""
-    if isinstance(error, TextmillError):
-        return "; ".join(error.problems)
-    return one_line(f"{type(error).__name__}: {error}")

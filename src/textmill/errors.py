@@ -72,6 +72,13 @@ def one_line(what: str, *, where: str | None = None, hint: str | None = None) ->
     return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in " ".join(message.split()))
 
 
+def reason_of(error: Exception) -> str:
+    """Any error in one line."""
+    if isinstance(error, TextmillError):
+        return "; ".join(error.problems)
+    return one_line(f"{type(error).__name__}: {error}")
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """A hint for an unknown name: the nearest known ones, or else all of them, if not too many."""
     import difflib  # slow to import for the command line's --help

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from textmill.configuration.composing import Composed, check_given, search_path, told_by_schema
 from textmill.configuration.launchers import check_launcher, launcher_name, prefer_own_launchers
-from textmill.configuration.overrides import check_overrides, parse_flags
+from textmill.configuration.overrides import check_overrides, override_of, parse_flags
 from textmill.configuration.own_files import OwnFiles
 from textmill.configuration.resolvers import register_resolvers
 from textmill.configuration.schema import SCHEMAS
@@ -204,8 +203,7 @@ def _fix_folder(settings: DictConfig, folder: Path) -> None:
     settings.hydra.sweep.dir = str(folder)
     given = OmegaConf.to_container(settings.hydra.overrides.hydra, resolve=False)
     others = [one for one in given if not str(one).startswith(_FOLDER_KEY)]  # type: ignore[union-attr]
-    quoted = json.dumps(str(folder), ensure_ascii=False)
-    settings.hydra.overrides.hydra = [*others, f"{_FOLDER_KEY}{quoted}"]
+    settings.hydra.overrides.hydra = [*others, override_of("hydra.sweep.dir", str(folder))]
 
 
 def _unused(folder: Path) -> Path:

@@ -24,7 +24,7 @@ from omegaconf import DictConfig
 
 from textmill.combinations import Combination, assignments, varying_keys
 from textmill.configuration.composing import Composed, check_given, overrides_as_given
-from textmill.configuration.overrides import parse_flags
+from textmill.configuration.overrides import override_of, parse_flags
 from textmill.configuration.own_files import OwnFiles
 from textmill.configuration.resolvers import register_resolvers
 from textmill.configuration.saved import pin_saved, take_saved
@@ -72,7 +72,7 @@ def go_on(folder: Path, overrides: Sequence[str] = ()) -> None:
         MachineError: As `run_all`.
     """
     folder = folder.absolute()
-    given = (*overrides, f"hydra.sweep.dir={json.dumps(str(folder), ensure_ascii=False)}")
+    given = (*overrides, override_of("hydra.sweep.dir", str(folder)))
     commands = (json.loads(path.read_text("utf-8")) for path in (folder / _COMMANDS).glob("*.json"))
     for command in sorted(commands, key=lambda command: str(command["arguments"])):
         with chdir(_directory(folder, command["directory"])):
@@ -279,7 +279,7 @@ class _Job:
         except StoppedError as error:
             combination.end("interrupted")
             if self.here:
-                raise _Asked(error.exit_status - 128) from error
+                raise _Asked(error.signal_number) from error
         except Exception as error:  # noqa: BLE001 - the others go on
             combination.fail(error)
             self._tell(combination, f"failed: {combination.error}")

@@ -100,11 +100,11 @@ def _parser() -> ArgumentParser:
 def _composed(run: Run, runs_dir: Path) -> Composed[TrainConfig]:
     """The run's configuration, for a new run in a folder of runs."""
     from textmill.configuration.composing import run_with_hydra
+    from textmill.configuration.overrides import override_of
     from textmill.configuration.saved import take_saved
 
     composed: list[Composed[TrainConfig]] = []
-    where = json.dumps(str(runs_dir), ensure_ascii=False)
-    argv = ["--config", str(run.folder), f"runs_dir={where}"]
+    argv = ["--config", str(run.folder), override_of("runs_dir", str(runs_dir))]
     run_with_hydra(take_saved(argv, "train", _tell), "train", composed.append)
     return composed[0]
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from textmill.configuration.composing import Composed
 from textmill.configuration.schema import SweepConfig
-from textmill.errors import InputError, MachineError, TextmillError, one_line
+from textmill.errors import InputError, MachineError, reason_of
 from textmill.model.checkpoints import PrunedError, StoppedError
 from textmill.report.search_page import write_search_report
 from textmill.report.search_record import Objective, SearchRecord
@@ -165,13 +165,7 @@ def _conduct(search: _Search, claim: Claim) -> None:
     except (StoppedError, MachineError, OptunaError):
         raise
     except Exception as error:  # noqa: BLE001 - whatever ends one trial, the others go on
-        claim.fail(_reason(error))
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, TextmillError):
-        return "; ".join(error.problems)
-    return one_line(f"{type(error).__name__}: {error}")
+        claim.fail(reason_of(error))
 
 
 def _tell(search: _Search, number: int) -> None:
@@ -213,9 +207,7 @@ def _check_failures(search: _Search) -> None:
 
 
 def _stopped(error: BaseException, search: _Search) -> StoppedError:
-    number = signal.SIGINT
-    if isinstance(error, StoppedError):
-        number = signal.Signals(error.exit_status - 128)
+    number = error.signal_number if isinstance(error, StoppedError) else signal.SIGINT
     return StoppedError(
         number,
         where=short_path(search.folder),

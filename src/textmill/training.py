@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 import sys
@@ -20,6 +19,7 @@ from torch import distributed, nn
 from textmill.bundle import write_bundle
 from textmill.cache import cache_folder
 from textmill.configuration.composing import Composed, read_config
+from textmill.configuration.overrides import override_of
 from textmill.configuration.schema import TrainConfig
 from textmill.data.examples import Examples
 from textmill.data.tokens import TokenizedSplit, tokenize_split
@@ -273,8 +273,7 @@ def _joinable(run: Run) -> Iterator[None]:
     which a further training in this process would take those for its own, is put away.
     """
     command_line, before = list(sys.argv), {name: os.environ.get(name) for name in _OF_PROCESSES}
-    place = json.dumps(str(run.folder), ensure_ascii=False)
-    sys.argv = [command_line[0], "train", f"resume={place}"]
+    sys.argv = [command_line[0], "train", override_of("resume", str(run.folder))]
     joined = distributed.is_initialized()
     try:
         yield

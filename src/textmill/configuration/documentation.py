@@ -11,10 +11,7 @@ from typing import Any
 
 import yaml
 
-from textmill.configuration.files import first_file, group_choices, read_file
-
-# Libyaml's is ten times as fast; not every PyYAML was built with it.
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+from textmill.configuration.files import YAML_LOADER, first_file, group_choices, read_file
 
 _PLAIN_COMMAND = re.compile(r"@package \S+|textmill \w+ \S+")
 
@@ -118,13 +115,13 @@ def _keys_in(path: tuple[str, ...], section: str) -> Iterator[tuple[str, Documen
             if isinstance(value, yaml.MappingNode) and value.value:
                 yield from visit(value, inner, f"{name}.", comment)
 
-    root = yaml.compose(text, Loader=_LOADER)
+    root = yaml.compose(text, Loader=YAML_LOADER)
     if isinstance(root, yaml.MappingNode) and not text.startswith("# @package _global_"):
         yield from visit(root, _values(*path), f"{section}." if section else "", "")
 
 
 def _values(*path: str) -> Any:  # noqa: ANN401 - whatever YAML may hold
-    return yaml.load(read_file(*path), _LOADER)  # noqa: S506 - a safe loader
+    return yaml.load(read_file(*path), YAML_LOADER)  # noqa: S506 - a safe loader
 
 
 def _comment(lines: list[str], key: yaml.Node, value: yaml.Node) -> str:

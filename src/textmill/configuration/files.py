@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from importlib import resources
 
+import yaml
+
+# Libyaml's is ten times as fast; not every PyYAML was built with it.
+YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 CONFIG_PACKAGE = "textmill.conf"
 # What the choices of a group start from; not a choice.
 BASE = "base"

@@ -12,11 +12,8 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_store import ConfigStore
 from hydra.types import RunMode
 
-from textmill.configuration.files import CONFIG_PACKAGE, SAVED, read_file
+from textmill.configuration.files import CONFIG_PACKAGE, SAVED, YAML_LOADER, read_file
 from textmill.runs import short_path
-
-# Libyaml's is ten times as fast; not every PyYAML was built with it.
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +140,7 @@ def _own_file(path: Path) -> tuple[str, str, str]:
 
 def _keys_in(text: str, package: str) -> Iterator[tuple[str, int]]:
     """Each key of a YAML that isn't a section, dotted, with its line."""
-    root = yaml.compose(text, Loader=_LOADER)
+    root = yaml.compose(text, Loader=YAML_LOADER)
     for key, line in _walk(root, f"{package}." if package else ""):
         if key.partition(".")[0] != "hydra" and key != f"{package}.defaults".lstrip("."):
             yield key, line

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import shlex
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -24,6 +25,11 @@ from textmill.errors import InputError
 EXPERIMENT = "experiment"
 # The groups of which several can be chosen together.
 COMBINED = (EXPERIMENT, "tracking")
+
+
+def override_of(key: str, value: object) -> str:
+    """The override that gives a key a value, in quotes that Hydra takes whatever is in it."""
+    return f"{key}={json.dumps(value, ensure_ascii=False)}"
 
 
 def check_overrides(argv: Sequence[str], schema: type[BaseModel]) -> OwnFiles:

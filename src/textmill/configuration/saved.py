@@ -29,6 +29,7 @@ from textmill.configuration.resolvers import register_resolvers
 from textmill.configuration.schema import SCHEMAS
 from textmill.errors import InputError
 from textmill.runs import Run, find_run, short_path
+from textmill.tracking.flat import flattened
 
 # Where a run's data and model may lie: keys with paths that started from the run's working folder.
 _PATHS = ("data.path", "data.corrections", "model.path")
@@ -281,7 +282,7 @@ class _Defaults:
         """The keys that follow others, each with the reference to these."""
         own = {key: value for key, value in self.main.items() if key not in ("defaults", "hydra")}
         for section, values in {"": own, **self.sections}.items():
-            for key, value in _leaves(values, f"{section}." if section else ""):
+            for key, value in flattened({section: values} if section else values).items():
                 if isinstance(value, str) and "${" in value:
                     yield key, value
 
@@ -315,14 +316,6 @@ def _choices(main: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             group, choice = next(iter(entry.items()))
             if choice is not None and not group.startswith("override "):
                 yield group, choice[0] if isinstance(choice, list) else choice
-
-
-def _leaves(value: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, object]]:
-    for name, inner in value.items():
-        if isinstance(inner, dict):
-            yield from _leaves(inner, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", inner
 
 
 def _value(values: Mapping[str, Any], key: str) -> Any:  # noqa: ANN401 - whatever YAML may hold

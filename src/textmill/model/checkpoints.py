@@ -25,6 +25,7 @@ class StoppedError(TextmillError):
 
     def __init__(self, signal_number: int, where: str, hint: str) -> None:
         super().__init__("interrupted", where=where, hint=hint)
+        self.signal_number = signal_number
         self.exit_status = 128 + signal_number
 
 

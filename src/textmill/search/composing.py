@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -13,6 +12,7 @@ from omegaconf import OmegaConf
 from textmill.configuration.composing import Composed, Unchecked, check, compose, validate
 from textmill.configuration.explanations import known_keys, unknown_choice, unknown_key
 from textmill.configuration.files import group_choices
+from textmill.configuration.overrides import override_of
 from textmill.configuration.schema import ParameterSection, SweepConfig, TrainConfig
 from textmill.errors import InputError
 from textmill.search.objectives import monitored, objective_problems
@@ -82,7 +82,7 @@ class TrialConfigs:
         overrides = [
             *_without(self._composed.overrides, {**choices, **values}),
             *(f"{group}={choice}" for group, choice in choices.items()),
-            *(f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in values.items()),
+            *(override_of(key, value) for key, value in values.items()),
         ]
         return _training(check(cfg, SweepConfig, overrides, find=unchecked.find_origins))
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from textmill.configuration.overrides import override_of
 from textmill.errors import InputError
 from textmill.search.remembering import SEARCH_FILE
 
@@ -36,7 +36,7 @@ def take_joined(argv: Sequence[str]) -> list[str]:
 def _begun_with(folder: Path, given: Sequence[str]) -> list[str]:
     """The overrides of a search, without those that are given anew."""
     search = _read(folder)
-    runs_dir = f"runs_dir={json.dumps(str(folder.absolute().parent.parent), ensure_ascii=False)}"
+    runs_dir = override_of("runs_dir", str(folder.absolute().parent.parent))
     new = {_key(one) for one in given}
     overrides = [one for one in search["overrides"] if _key(one) not in {*new, "runs_dir"}]
     config_dir = search.get("config_dir")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ import yaml
 
 from textmill.errors import InputError
 from textmill.safe_write import write_text
+from textmill.tracking.flat import flattened
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -53,7 +54,7 @@ def remember(
 
 
 def _compare(before: Mapping[str, Any], now: Mapping[str, Any], folder: Path, name: str) -> None:
-    old, new = dict(_leaves(before)), dict(_leaves(json.loads(json.dumps(dict(now)))))
+    old, new = flattened(before), flattened(json.loads(json.dumps(dict(now))))
     changed = [
         f"{key} was {_shown(old.get(key, _ABSENT))} and is {_shown(new.get(key, _ABSENT))}"
         for key in dict.fromkeys([*old, *new])
@@ -65,14 +66,6 @@ def _compare(before: Mapping[str, Any], now: Mapping[str, Any], folder: Path, na
             where=str(folder),
             hint="go on with the same, or begin another with sweep.name=NAME",
         )
-
-
-def _leaves(value: object, prefix: str = "") -> Iterator[tuple[str, object]]:
-    if isinstance(value, dict) and value:
-        for name, inner in value.items():
-            yield from _leaves(inner, f"{prefix}.{name}" if prefix else str(name))
-    else:
-        yield prefix, value
 
 
 def _shown(value: object) -> str:
