@@ -15,8 +15,9 @@ import tempfile
 import time
 
 TEXTMILL = ("-m", "textmill")
+HYDRA = "python -c 'import hydra'"
 COMMANDS = {
-    "python -c 'import hydra'": ("-c", "import hydra"),
+    HYDRA: ("-c", "import hydra"),
     "textmill --help": (*TEXTMILL, "--help"),
     "textmill train --help": (*TEXTMILL, "train", "--help"),
     "textmill train --cfg job": (*TEXTMILL, "train", "--cfg", "job"),
@@ -31,16 +32,21 @@ def main() -> int:
     """Runs all rounds."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=5, help="times that each is run; default 5")
-    rounds = parser.parse_args().rounds
+    times = measure_startup(parser.parse_args().rounds)
+    alone = min(times[HYDRA])
+    for name, measured in times.items():
+        print(f"{name:<36} {min(measured):6.3f} s  {min(measured) / alone:5.2f}")
+    return 0
+
+
+def measure_startup(rounds: int) -> dict[str, list[float]]:
+    """Seconds by command, one for each round."""
     times: dict[str, list[float]] = {name: [] for name in COMMANDS}
     with tempfile.TemporaryDirectory() as folder:
         for _ in range(rounds):
             for name, command in COMMANDS.items():
                 times[name].append(_seconds(command, folder))
-    alone = min(next(iter(times.values())))
-    for name, measured in times.items():
-        print(f"{name:<36} {min(measured):6.3f} s  {min(measured) / alone:5.2f}")
-    return 0
+    return times
 
 
 def _seconds(command: tuple[str, ...], folder: str) -> float:
