@@ -7,6 +7,7 @@ import pickle
 import subprocess
 import sys
 import textwrap
+import threading
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -254,6 +255,26 @@ def test_an_entry_with_other_rows_than_the_data_is_made_again(
     make(examples(), tokenizer, tmp_path)
 
     assert len(make(examples(SENTENCES[:4]), tokenizer, tmp_path)) == 4
+
+
+def test_two_portions_are_in_the_making_at_once_and_stay_in_order(
+    tokenizer: BertTokenizerFast, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    second_is_done = threading.Event()
+
+    def last_comes_first(*arguments: object) -> Encoded:
+        if arguments[1] == SENTENCES[:1]:
+            assert second_is_done.wait(timeout=60)
+        encoded = encode(*arguments)  # type: ignore[arg-type]
+        if arguments[1] == SENTENCES[1:2]:
+            second_is_done.set()
+        return encoded
+
+    monkeypatch.setattr(tokens, "encode", last_comes_first)
+    split = make(examples(), tokenizer, tmp_path, batch_rows=1)
+
+    expected = encode(tokenizer, SENTENCES, None, POLICY).input_ids
+    assert [ids.tolist() for ids in split.__getitems__(range(6)).input_ids] == expected
 
 
 def test_what_fails_in_the_middle_leaves_nothing(

@@ -12,9 +12,12 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self
@@ -26,7 +29,7 @@ import tokenizers
 from torch.utils.data import Dataset
 
 from textmill.cache import locked
-from textmill.encoding import Encoded, LengthPolicy, encode, tokenizer_fingerprint
+from textmill.encoding import LengthPolicy, encode, tokenizer_fingerprint
 from textmill.safe_write import replace_folder
 
 if TYPE_CHECKING:
@@ -35,6 +38,9 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 MANIFEST = "tokens.json"
+
+# Python takes the ids out of one portion while the library's threads tokenize another.
+PORTIONS_AT_ONCE = 2
 
 logger = logging.getLogger(__name__)
 
@@ -288,24 +294,64 @@ def _write(
         write_tokens, write_labels = _TokenWriter(file), _label_writer(file, examples)
         columns = {"text", "text_pair", "label"}.intersection(examples.column_names)
         tables = examples.select_columns(sorted(columns)).with_format("arrow")
-        for table in tables.iter(batch_size=batch_rows):
-            write_tokens(_encode_table(tokenizer, table, policy))
-            write_labels(table["label"].combine_chunks())
+        portions = tables.iter(batch_size=batch_rows)
+        for portion in _ahead(partial(_tokenize, tokenizer, policy), portions):
+            write_tokens(portion)
+            write_labels(portion.labels)
     if not write_tokens.types_used:
         (folder / "token_type_ids.npy").unlink()
     sizes = {path.name: path.stat().st_size for path in sorted(folder.glob("*.npy"))}
     (folder / MANIFEST).write_text(json.dumps({"format": FORMAT, "bytes": sizes}, indent=1))
 
 
-def _encode_table(
-    tokenizer: PreTrainedTokenizerFast, table: pa.Table, policy: LengthPolicy
-) -> Encoded:
+@dataclass(frozen=True, slots=True, eq=False)
+class _Portion:
+    """Some rows of a split, tokenized, their tokens one after the other.
+
+    Args:
+        input_ids: Of all rows, int32 ``[tokens]``.
+        token_type_ids: The same, uint8; None for a tokenizer whose models take none.
+        lengths: The tokens of each row, int32 ``[rows]``.
+        cut: Whether the row's text was longer than the policy allows, bool ``[rows]``.
+        labels: The column of the labels.
+    """
+
+    input_ids: npt.NDArray[np.int32]
+    token_type_ids: npt.NDArray[np.uint8] | None
+    lengths: npt.NDArray[np.int32]
+    cut: npt.NDArray[np.bool_]
+    labels: pa.Array
+
+
+def _tokenize(
+    tokenizer: PreTrainedTokenizerFast, policy: LengthPolicy, table: pa.Table
+) -> _Portion:
     pairs = table["text_pair"].to_pylist() if "text_pair" in table.column_names else None
-    return encode(tokenizer, table["text"].to_pylist(), pairs, policy)
+    encoded = encode(tokenizer, table["text"].to_pylist(), pairs, policy)
+    types = encoded.token_type_ids
+    return _Portion(
+        _flat(encoded.input_ids, np.int32),
+        None if types is None else _flat(types, np.uint8),
+        np.fromiter(map(len, encoded.input_ids), dtype=np.int32),
+        np.array(encoded.cut, dtype=np.bool_),
+        table["label"].combine_chunks(),
+    )
+
+
+def _ahead(make: Callable[[pa.Table], _Portion], tables: Iterator[pa.Table]) -> Iterator[_Portion]:
+    """The portions in order; some are in the making while one is used."""
+    making: deque[Future[_Portion]] = deque()
+    with ThreadPoolExecutor(PORTIONS_AT_ONCE) as threads:
+        for table in tables:
+            making.append(threads.submit(make, table))
+            if len(making) > PORTIONS_AT_ONCE:
+                yield making.popleft().result()
+        while making:
+            yield making.popleft().result()
 
 
 class _TokenWriter:
-    """Appends encoded texts to the entry's files; ``types_used`` tells of a token type above 0."""
+    """Appends portions to the entry's files; ``types_used`` tells of a token type above 0."""
 
     def __init__(self, file: _MakeFile) -> None:
         self.types_used = False
@@ -314,15 +360,13 @@ class _TokenWriter:
         self._lengths = file("lengths", np.int32)
         self._cut = file("cut", np.bool_)
 
-    def __call__(self, encoded: Encoded) -> None:
-        lengths = np.fromiter(map(len, encoded.input_ids), dtype=np.int32)
-        self._ids.append(_flat(encoded.input_ids), lengths)
-        self._lengths.append(lengths)
-        self._cut.append(np.array(encoded.cut, dtype=np.bool_))
-        if encoded.token_type_ids is not None:
-            types = _flat(encoded.token_type_ids)
-            self._types.append(types)
-            self.types_used = self.types_used or bool(types.any())
+    def __call__(self, portion: _Portion) -> None:
+        self._ids.append(portion.input_ids, portion.lengths)
+        self._lengths.append(portion.lengths)
+        self._cut.append(portion.cut)
+        if portion.token_type_ids is not None:
+            self._types.append(portion.token_type_ids)
+            self.types_used = self.types_used or bool(portion.token_type_ids.any())
 
 
 def _label_writer(file: _MakeFile, examples: datasets.Dataset) -> Callable[[pa.Array], None]:
@@ -335,5 +379,5 @@ def _label_writer(file: _MakeFile, examples: datasets.Dataset) -> Callable[[pa.A
     )
 
 
-def _flat(rows: list[list[int]]) -> npt.NDArray[np.int32]:
-    return np.fromiter(chain.from_iterable(rows), dtype=np.int32)
+def _flat(rows: list[list[int]], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+    return np.fromiter(chain.from_iterable(rows), dtype=dtype)
