@@ -2,7 +2,7 @@
 
 PYTHON ?= python3
 VENV ?= .venv
-# Options of `textmill train` or of pytest: make train ARGS="data=tweets seed=7"
+# Options of `textmill train`, pytest or the benchmark: make train ARGS="data=tweets seed=7"
 ARGS ?=
 
 # Modules are compiled when they are first imported, and so must be kept: compiling all of them at
@@ -11,7 +11,7 @@ unexport PYTHONDONTWRITEBYTECODE
 INSTALL = $(VENV)/bin/python -m pip install --no-compile --constraint constraints.txt --editable
 
 .DEFAULT_GOAL := help
-.PHONY: help train test lint types format clean
+.PHONY: help train test bench lint types format clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,6 +21,9 @@ train: $(VENV)/.installed ## Install Textmill, and train the default classifier
 
 test: $(VENV)/.installed-dev ## Install Textmill with its tools, and run all tests
 	$(VENV)/bin/python -m pytest --numprocesses auto --dist worksteal $(ARGS)
+
+bench: $(VENV)/.installed-bench ## Measure how fast Textmill is, beside its peers
+	$(VENV)/bin/python -m benchmarks.speed $(ARGS)
 
 lint: $(VENV)/.installed-dev types ## Check style, formatting, the import floors and types
 	$(VENV)/bin/ruff check .
@@ -51,4 +54,8 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/pip
 
 $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(VENV)/bin/pip
 	$(INSTALL) '.[dev]'
+	@touch $(VENV)/.installed $@
+
+$(VENV)/.installed-bench: pyproject.toml constraints.txt | $(VENV)/bin/pip
+	$(INSTALL) '.[bench]'
 	@touch $(VENV)/.installed $@

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,9 +17,13 @@ from benchmarks.speed.results import read_results
 from benchmarks.speed.tables import as_markdown, as_rich, tables_of
 
 
-def main() -> int:
-    """Measures what is asked for, or shows what was measured before."""
-    options = _options()
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measures what is asked for, or shows what was measured before.
+
+    Args:
+        arguments: Of the command line; None takes the process's own.
+    """
+    options = _parser().parse_args(arguments)
     if options.table:
         results = read_results(options.table)
         print(as_markdown(tables_of(results)))
@@ -39,7 +44,7 @@ def _plan(options: argparse.Namespace) -> Plan:
     return miniature(plan) if options.quick else plan
 
 
-def _options() -> argparse.Namespace:
+def _parser() -> argparse.ArgumentParser:
     plan = default_plan(None)
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.speed",
@@ -72,7 +77,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--table", type=Path, metavar="JSON", help="measure nothing; show this as Markdown"
     )
-    return parser.parse_args()
+    return parser
 
 
 def _parts(text: str) -> list[str]:

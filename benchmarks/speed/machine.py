@@ -6,6 +6,8 @@ import statistics
 import time
 from pathlib import Path
 
+# Rows and columns of the matrices: large enough for each kind of device to show what it can.
+SIZE, SIZE_ON_GPU = 2048, 8192
 REPEATS = 12
 WARM_UP = 3
 
@@ -46,7 +48,7 @@ def _product_flops(dtype: object) -> float:
     import torch
 
     cuda = torch.cuda.is_available()
-    size = 8192 if cuda else 2048
+    size = SIZE_ON_GPU if cuda else SIZE
     left, right = (
         torch.randn(size, size, device="cuda" if cuda else "cpu").to(dtype) for _ in range(2)
     )

@@ -22,7 +22,7 @@ EXTRAS = {
 }
 OPTIONAL = EXTRAS.keys() - {"dev"}
 # Run as a command, or imported by another for us.
-NOT_IMPORTED = {"pip", "alembic", "cmaes"}
+NOT_IMPORTED = {"accelerate", "pip", "alembic", "cmaes"}
 # Named in the configuration, and imported by Hydra.
 PLUGINS = {f"hydra-{name}-launcher" for name in ("joblib", "submitit", "ray")}
 # The plugin wants an older cloudpickle than the rest, so that they are installed by themselves.
@@ -98,6 +98,8 @@ def test_the_environment_of_the_tests_is_the_pinned_one() -> None:
         assert installed.get(name, version) == version, f"{name}: run make test"
 
 
-@pytest.mark.parametrize("target", ["train", "test", "lint", "types", "format", "clean", "help"])
+@pytest.mark.parametrize(
+    "target", ["train", "test", "bench", "lint", "types", "format", "clean", "help"]
+)
 def test_make_has_its_targets(target: str) -> None:
     assert re.search(rf"^{target}:.* ## ", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
