@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -130,3 +132,18 @@ def test_the_same_examples_are_followed_over_the_validations() -> None:
         ]
         assert {name: row[name] for name in told} == told
     assert table.equals(followed_table(validations, LABELS, size=6))
+
+
+def test_one_validation_is_in_memory_at_a_time() -> None:
+    class Course(dict[int, int]):
+        last = staticmethod(lambda: None)
+
+        def __getitem__(self, step: int) -> pa.Table:
+            gc.collect()
+            assert self.last() is None
+            table = judged(50, seed=step)
+            self.last = weakref.ref(table)  # type: ignore[assignment]
+            return table
+
+    table = followed_table(Course.fromkeys((10, 20, 30)), LABELS, size=6)  # type: ignore[arg-type]
+    assert len(table) == 18

@@ -14,7 +14,8 @@ from textmill.data.corrections import read_corrections
 from textmill.errors import MachineError
 from textmill.judge import judged_from, targets_of
 from textmill.labels import Labels
-from textmill.tracking.suspects import first_pass_predictions, suspect_table, write_suspects
+from textmill.tracking import suspects as suspects_module
+from textmill.tracking.suspects import FirstPassPredictions, suspect_table, write_suspects
 
 LABELS = Labels(("bad", "fair", "good"))
 TAGS = Labels(LABELS.names, multi_label=True)
@@ -56,6 +57,22 @@ def softmax(logits: np.ndarray) -> Probabilities:
 
 def precision(suspects: pa.Table, places: set[str], count: int) -> float:
     return sum(place in places for place in suspects["place"].to_pylist()[:count]) / count
+
+
+class Parts:
+    """A table that notes how much of it is asked for at a time."""
+
+    def __init__(self, table: pa.Table) -> None:
+        self.table = table
+        self.longest = 0
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def slice(self, offset: int, length: int) -> pa.Table:
+        part = self.table.slice(offset, length)
+        self.longest = max(self.longest, len(part))
+        return part
 
 
 class TestRanking:
@@ -110,6 +127,23 @@ class TestRanking:
         assert found.equals(whole.slice(0, 30))
         assert set(found["split"].to_pylist()) == {"train", "test"}
 
+    @pytest.mark.parametrize("labels", [LABELS, TAGS])
+    def test_many_examples_are_looked_at_part_by_part(
+        self, labels: Labels, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        table, _ = planted(500, 0, strength=1)
+        if labels.multi_label:
+            for name in ("label", "prediction"):
+                lists = pa.array([[one] for one in table[name].to_pylist()])
+                table = table.set_column(table.column_names.index(name), name, lists)
+        whole = suspect_table({"train": table}, labels, size=40)
+        monkeypatch.setattr(suspects_module, "_AT_ONCE", 3 * 70)
+        parts = Parts(table)
+        found = suspect_table({"train": parts}, labels, size=40)
+        assert found.drop_columns("score").equals(whole.drop_columns("score"))
+        assert found["score"].to_numpy() == pytest.approx(whole["score"].to_numpy())
+        assert parts.longest == 70
+
     def test_nothing_suspect_is_an_empty_table(self) -> None:
         sure = predictions(split([0, 1, 2]), np.eye(3), LABELS)
         none = predictions(split([0]), np.eye(3)[:1], LABELS).slice(0, 0)
@@ -150,7 +184,8 @@ class TestFirstPass:
     def test_examples_that_were_not_met_are_passed_over(self, missing: list[int]) -> None:
         first_pass = softmax(np.arange(15).reshape(5, 3) % 4).astype(np.float32)
         first_pass[missing] = np.nan
-        table = first_pass_predictions(split([0, 1, 2, 0, 1]), first_pass, LABELS)
+        found = FirstPassPredictions(split([0, 1, 2, 0, 1]), first_pass, LABELS)
+        table = pa.concat_tables([found.slice(start, 2) for start in range(0, len(found), 2)])
         met = [row for row in range(5) if row not in missing]
         assert table["place"].to_pylist() == [f"f.csv:{row}" for row in met]
         assert table["probability/good"].to_pylist() == first_pass[met, 2].tolist()
@@ -159,8 +194,8 @@ class TestFirstPass:
 
     def test_a_training_that_stopped_at_once_has_no_suspects(self) -> None:
         first_pass = np.full((2, 3), np.nan, dtype=np.float32)
-        table = first_pass_predictions(split([0, 1]), first_pass, LABELS)
-        assert len(suspect_table({"train": table}, LABELS)) == 0
+        none = FirstPassPredictions(split([0, 1]), first_pass, LABELS)
+        assert len(suspect_table({"train": none}, LABELS)) == 0
 
 
 class TestFile:

@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import partial, reduce
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -35,13 +36,30 @@ MOST_SUSPECTS = 1_000
 # Enough examples to find one number from.
 _CALIBRATED_ON = 20_000
 _COOLEST, _HOTTEST = 1.0, 20.0
+_MARGIN = float(np.finfo(np.float32).eps)
+# Probabilities in memory at a time, each about 50 bytes with what is made of it.
+_AT_ONCE = 1_000_000
+
+_BEST_FIRST = [
+    ("sure", "descending"),
+    ("score", "descending"),
+    ("split", "ascending"),
+    ("place", "ascending"),
+]
 
 Doubles = npt.NDArray[np.float64]
 
 
-def first_pass_predictions(
-    examples: Dataset, first_pass: npt.NDArray[np.float32], labels: Labels
-) -> pa.Table:
+class Predictions(Protocol):
+    """A table of predictions, or what makes parts of one as they are asked for."""
+
+    def __len__(self) -> int: ...
+    def slice(self, offset: int, length: int, /) -> pa.Table:
+        """The rows from the offset on."""
+        ...
+
+
+class FirstPassPredictions:
     """What the model said of the training examples when it first met them, before learning from it.
 
     Args:
@@ -50,16 +68,31 @@ def first_pass_predictions(
             model has not met, which is left out.
         labels: The label set.
     """
-    met = np.flatnonzero(~np.isnan(first_pass).any(axis=1))
-    if len(met) < len(examples):
-        examples = examples.select(met)
-    probabilities = np.asarray(first_pass[met])
-    targets, decisions = targets_of(examples, labels), decide(probabilities, labels)
-    return prediction_table(examples, targets, probabilities, decisions, labels)
+
+    def __init__(
+        self, examples: Dataset, first_pass: npt.NDArray[np.float32], labels: Labels
+    ) -> None:
+        self._examples = examples
+        self._first_pass = first_pass
+        self._labels = labels
+        self._met = np.flatnonzero(~np.isnan(first_pass[:, 0]))
+
+    def __len__(self) -> int:
+        return len(self._met)
+
+    def slice(self, offset: int, length: int, /) -> pa.Table:
+        """The predictions from the offset on, as `textmill.judge.prediction_table` gives them."""
+        met = self._met[offset : offset + length]
+        # A range is read where it lies; single rows are copied.
+        whole = len(met) > 0 and met[-1] - met[0] + 1 == len(met)
+        examples = self._examples.select(range(met[0], met[-1] + 1) if whole else met)
+        probabilities = np.asarray(self._first_pass[met])
+        targets, decisions = targets_of(examples, self._labels), decide(probabilities, self._labels)
+        return prediction_table(examples, targets, probabilities, decisions, self._labels)
 
 
 def suspect_table(
-    predictions: Mapping[str, pa.Table], labels: Labels, *, size: int = MOST_SUSPECTS
+    predictions: Mapping[str, Predictions], labels: Labels, *, size: int = MOST_SUSPECTS
 ) -> pa.Table:
     """The examples whose labels are likely to be wrong, the most likely ones first.
 
@@ -76,15 +109,15 @@ def suspect_table(
 
     Args:
         predictions: From a split's name to out-of-sample predictions on it; see
-            `textmill.judge.prediction_table` and `first_pass_predictions`.
+            `textmill.judge.prediction_table` and `FirstPassPredictions`.
         labels: The label set.
         size: The most rows.
     """
-    parts = [_suspects(split, table, labels, size) for split, table in predictions.items()]
-    best = [("sure", "descending"), ("score", "descending")]
-    order = [*best, ("split", "ascending"), ("place", "ascending")]
-    ranked = pa.concat_tables(parts).sort_by(order)
-    chosen = ranked.slice(0, size).drop_columns(["sure"])
+    parts = (
+        part for split, rows in predictions.items() for part in _suspects(split, rows, labels, size)
+    )
+    found = reduce(lambda best, part: _best(pa.concat_tables([best, part]), size), parts)
+    chosen = _best(found, size).drop_columns(["sure"])
     return chosen.append_column("rank", pa.array(np.arange(1, len(chosen) + 1)))
 
 
@@ -114,12 +147,32 @@ def _cell(value: object) -> str:
     return cell(str(value))
 
 
-def _suspects(split: str, predictions: pa.Table, labels: Labels, size: int) -> pa.Table:
-    """A split's most suspect examples."""
-    given = label_members(predictions["label"], labels)
-    probabilities = _calibrated(label_probabilities(predictions, labels), given, labels)
+def _best(suspects: pa.Table, size: int) -> pa.Table:
+    return suspects.sort_by(_BEST_FIRST).slice(0, size)
+
+
+def _suspects(split: str, rows: Predictions, labels: Labels, size: int) -> Iterator[pa.Table]:
+    """The most suspect examples of each part of a split."""
+    temperature = _temperature(rows, labels)
+    averages = _averages(rows, labels, temperature)
     find = _in_doubt if labels.multi_label else _confidently_other
-    doubt = find(probabilities, given)
+    for table in _parts(rows, labels):
+        given = label_members(table["label"], labels)
+        doubt = find(_calibrated(table, labels, temperature), given, averages)
+        yield _doubted(split, table, doubt, labels, size)
+
+
+def _parts(rows: Predictions, labels: Labels) -> Iterator[pa.Table]:
+    """All rows, one part after the other; one part at least."""
+    length = max(1, _AT_ONCE // len(labels))
+    for start in range(0, max(1, len(rows)), length):
+        yield rows.slice(start, length)
+
+
+def _doubted(
+    split: str, predictions: pa.Table, doubt: _Doubt, labels: Labels, size: int
+) -> pa.Table:
+    """The most doubtful examples, as rows of the table of suspects."""
     order = np.lexsort((-doubt.scores, ~doubt.sure))[:size]
     chosen = predictions.take(pa.array(doubt.rows[order]))
     ids = doubt.suggested[order].astype(np.int64)
@@ -153,9 +206,22 @@ class _Doubt:
     sure: npt.NDArray[np.bool_]
 
 
-def _confidently_other(probabilities: Doubles, given: Members) -> _Doubt:
+@dataclass(frozen=True, slots=True, eq=False)
+class _Averages:
+    """How sure the model is of each label on average; out of reach where there is no example.
+
+    Args:
+        of_having: The probability of having the label, where it is given ``[labels]``.
+        of_lacking: That of not having it, where it isn't ``[labels]``.
+    """
+
+    of_having: Doubles
+    of_lacking: Doubles
+
+
+def _confidently_other(probabilities: Doubles, given: Members, averages: _Averages) -> _Doubt:
     """The off-diagonal of the confident joint, and the other examples of which the model errs."""
-    confident = probabilities >= _average(probabilities, given)
+    confident = probabilities >= averages.of_having
     # The most probable of the labels that it is sure of, if there is one.
     best = (probabilities + confident).argmax(axis=1)
     unsure = ~confident.any(axis=1) | given[np.arange(len(given)), best]
@@ -168,10 +234,10 @@ def _confidently_other(probabilities: Doubles, given: Members) -> _Doubt:
     return _Doubt(rows, suggested, scores, ~unsure[rows])
 
 
-def _in_doubt(probabilities: Doubles, given: Members) -> _Doubt:
+def _in_doubt(probabilities: Doubles, given: Members, averages: _Averages) -> _Doubt:
     """Confident learning for each label by itself: a text has it, or has it not."""
     against = np.where(given, 1 - probabilities, probabilities)
-    average = np.where(given, _average(1 - probabilities, ~given), _average(probabilities, given))
+    average = np.where(given, averages.of_lacking, averages.of_having)
     confident = against >= average
     sure = np.asarray(confident.any(axis=1))
     flipped = np.where(sure[:, None], confident, against > 0.5)
@@ -180,30 +246,55 @@ def _in_doubt(probabilities: Doubles, given: Members) -> _Doubt:
     return _Doubt(rows, given[rows] ^ flipped[rows], scores[rows], sure[rows])
 
 
-def _average(probabilities: Doubles, given: Members) -> Doubles:
-    """Each label's mean probability where it is given; out of reach where it never is."""
-    counts = given.sum(axis=0)
-    sums = np.where(given, probabilities, 0).sum(axis=0)
+def _averages(rows: Predictions, labels: Labels, temperature: float) -> _Averages:
+    count, having = 0, np.zeros(len(labels), np.int64)
+    of_having, of_lacking = np.zeros(len(labels)), np.zeros(len(labels))
+    for table in _parts(rows, labels):
+        probabilities = _calibrated(table, labels, temperature)
+        given = label_members(table["label"], labels)
+        count, having = count + len(given), having + given.sum(axis=0)
+        of_having += np.where(given, probabilities, 0).sum(axis=0)
+        of_lacking += np.where(given, 0, 1 - probabilities).sum(axis=0)
+    return _Averages(_divided(of_having, having), _divided(of_lacking, count - having))
+
+
+def _divided(sums: Doubles, counts: npt.NDArray[np.int64]) -> Doubles:
     out_of_reach = np.full(len(counts), np.inf)
     return np.asarray(np.divide(sums, counts, out=out_of_reach, where=counts > 0))
 
 
-def _calibrated(probabilities: npt.NDArray[np.float32], given: Members, labels: Labels) -> Doubles:
-    """The probabilities at the temperature at which they fit the given labels best."""
-    if not len(given):
-        return probabilities.astype(np.float64)
-    margin = np.finfo(np.float32).eps
-    clipped = probabilities.astype(np.float64).clip(margin, 1 - margin)
-    logits = np.log(clipped) - np.log1p(-clipped) if labels.multi_label else np.log(clipped)
-    at = expit if labels.multi_label else partial(softmax, axis=1)
-    every = -(-len(given) // _CALIBRATED_ON)
-    some, truths = logits[::every], given[::every]
+def _temperature(rows: Predictions, labels: Labels) -> float:
+    """The temperature at which the probabilities fit the given labels best."""
+    if not len(rows):
+        return 1.0
+    every = -(-len(rows) // _CALIBRATED_ON)
+    some, start = [], 0
+    for table in _parts(rows, labels):
+        some.append(table.take(pa.array(np.arange(-start % every, len(table), every))))
+        start += len(table)
+    sample = pa.concat_tables(some)
+    logits, truths = _logits(sample, labels), label_members(sample["label"], labels)
+    at = _at(labels)
 
     def loss(log_temperature: float) -> float:
-        fitted = at(some / np.exp(log_temperature)).clip(margin, 1 - margin)
+        fitted = at(logits / np.exp(log_temperature)).clip(_MARGIN, 1 - _MARGIN)
         misses = -np.log(np.where(truths, fitted, 1 - fitted))
         return float(misses.mean() if labels.multi_label else misses[truths].mean())
 
     bounds = (np.log(_COOLEST), np.log(_HOTTEST))
-    temperature = np.exp(minimize_scalar(loss, bounds=bounds, method="bounded").x)
-    return np.asarray(at(logits / temperature))
+    return float(np.exp(minimize_scalar(loss, bounds=bounds, method="bounded").x))
+
+
+def _calibrated(predictions: pa.Table, labels: Labels, temperature: float) -> Doubles:
+    return np.asarray(_at(labels)(_logits(predictions, labels) / temperature))
+
+
+def _logits(predictions: pa.Table, labels: Labels) -> Doubles:
+    """What the probabilities are made from, up to a number added to all of a text's."""
+    probabilities = label_probabilities(predictions, labels).astype(np.float64)
+    clipped = probabilities.clip(_MARGIN, 1 - _MARGIN)
+    return np.log(clipped) - np.log1p(-clipped) if labels.multi_label else np.log(clipped)
+
+
+def _at(labels: Labels) -> Callable[[Doubles], Doubles]:
+    return expit if labels.multi_label else partial(softmax, axis=1)

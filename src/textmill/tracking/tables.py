@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,7 +16,7 @@ from textmill.runs import Run
 from textmill.tracking.replay import validations
 from textmill.tracking.samples import followed_table, instructive_table, sample_table
 from textmill.tracking.slices import slice_table
-from textmill.tracking.suspects import first_pass_predictions, suspect_table, write_suspects
+from textmill.tracking.suspects import FirstPassPredictions, suspect_table, write_suspects
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -59,11 +60,26 @@ def write_tables(
     suspects = suspect_table({"train": _first_pass(run, examples), **judged}, labels)
     write_table(run.table("suspects"), suspects)
     write_suspects(run.suspects, suspects)
-    course = {step: pq.read_table(path) for step, path in validations(run)}
-    write_table(run.table("followed"), followed_table(course, labels, size=size))
+    write_table(run.table("followed"), followed_table(_Course(run), labels, size=size))
 
 
-def _first_pass(run: Run, examples: Examples) -> pa.Table:
+def _first_pass(run: Run, examples: Examples) -> FirstPassPredictions:
     """The predictions on the training split of a model that had not learned from it yet."""
     first_pass = np.load(run.first_pass, mmap_mode="r")
-    return first_pass_predictions(examples.splits["train"], first_pass, examples.labels)
+    return FirstPassPredictions(examples.splits["train"], first_pass, examples.labels)
+
+
+class _Course(Mapping[int, pa.Table]):
+    """From optimizer step to the predictions of that validation, read as they are asked for."""
+
+    def __init__(self, run: Run) -> None:
+        self._paths = dict(validations(run))
+
+    def __getitem__(self, step: int) -> pa.Table:
+        return pq.read_table(self._paths[step])
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._paths)
+
+    def __len__(self) -> int:
+        return len(self._paths)
