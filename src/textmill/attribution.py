@@ -32,6 +32,7 @@ import torch
 
 from textmill.encoding import TokenPlace, encode, pad_batch, token_places
 from textmill.errors import InputError, did_you_mean
+from textmill.forms.torch_form import TorchModel
 from textmill.predictor import Prediction, Predictor
 from textmill.safe_write import write_text
 from textmill.scoring import Scorer, Texts
@@ -312,20 +313,20 @@ class _Line:
     """
 
     def __init__(self, scorer: Scorer, text: Text, label: int, *, multi_label: bool) -> None:
-        self._model: Any = scorer.model
+        model = _torch_model(scorer)
+        self._network: Any = model.network
         self._label, self._multi_label = label, multi_label
         first, second = text if isinstance(text, tuple) else (text, None)
-        encoded = encode(
-            scorer.tokenizer, [first], None if second is None else [second], scorer.policy
-        )
+        tokenizer: Any = scorer.tokenizer
+        encoded = encode(tokenizer, [first], None if second is None else [second], scorer.policy)
         self.cut = encoded.cut[0]
-        self.places = token_places(scorer.tokenizer, text, scorer.policy)
+        self.places = token_places(tokenizer, text, scorer.policy)
         inputs = pad_batch(encoded.input_ids, encoded.token_type_ids, scorer.padding)
-        self._others = {name: ids.to(scorer.device) for name, ids in inputs.items()}
+        self._others = model.tensors(inputs)
         ids = self._others.pop("input_ids")
         shown = torch.tensor([place is not None for place in self.places], device=ids.device)
         hidden = torch.where(shown, _stand_in(scorer), ids)
-        embed = scorer.model.get_input_embeddings()
+        embed = model.network.get_input_embeddings()
         with torch.no_grad():
             self._start: torch.Tensor = embed(hidden)
             self._step: torch.Tensor = embed(ids) - self._start
@@ -352,7 +353,7 @@ class _Line:
 
     def _log_odds(self, embeddings: torch.Tensor) -> torch.Tensor:
         others = {name: ids.expand(len(embeddings), -1) for name, ids in self._others.items()}
-        logits: torch.Tensor = self._model(inputs_embeds=embeddings, **others).logits.float()
+        logits: torch.Tensor = self._network(inputs_embeds=embeddings, **others).logits.float()
         label = self._label
         if self._multi_label:
             return logits[:, label]
@@ -388,7 +389,7 @@ def _most_wrong(row: Mapping[str, Any]) -> str:
 
 
 def _check_takes_embeddings(predictor: Predictor) -> None:
-    forward = type(predictor.scorer.model).forward
+    forward = type(_torch_model(predictor.scorer).network).forward
     if "inputs_embeds" not in inspect.signature(forward).parameters:
         raise _not_explained(predictor, "the network takes no embeddings as its input")
 
@@ -465,9 +466,16 @@ def _word(texts: Sequence[str], tokens: Sequence[TokenPlace], contribution: floa
     return Word(text, start, start + len(text), contribution, side)
 
 
+def _torch_model(scorer: Scorer) -> TorchModel:
+    if not isinstance(scorer.model, TorchModel):
+        raise InputError("only torch explains decisions", hint="load the bundle with form='torch'")
+    return scorer.model
+
+
 def _stand_in(scorer: Scorer) -> int:
     """The token behind which a baseline hides the text."""
-    mask = scorer.tokenizer.mask_token_id
+    tokenizer: Any = scorer.tokenizer
+    mask = tokenizer.mask_token_id
     return int(mask if mask is not None else scorer.padding.token_id)
 
 

@@ -10,20 +10,21 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-import torch
+import numpy as np
 from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
 
-from textmill.encoding import LengthPolicy, Overflow
+from textmill.encoding import LengthPolicy, Overflow, Padding, PlainTokenizer
 from textmill.errors import InputError, MachineError
+from textmill.forms.choosing import OTHER_FORMS, FormName
+from textmill.forms.onnx_form import onnx_scorer
 from textmill.labels import Labels
-from textmill.quiet import quiet_transformers
-from textmill.safe_write import replace_folder
-from textmill.scoring import Scorer, Texts
+from textmill.safe_write import replace_file, replace_folder
+from textmill.scoring import Scorer, Scores, Texts
 from textmill.version import __version__
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ WEIGHTS_FILE = "model.safetensors"
 TOKENIZER_FILE = "tokenizer.json"
 TOKENIZER_CONFIG_FILE = "tokenizer_config.json"
 GOLDEN_FILE = "golden.jsonl"
+ONNX_FOLDER = "onnx"
 NEEDED_FILES = (INFO_FILE, CONFIG_FILE, WEIGHTS_FILE, TOKENIZER_FILE, TOKENIZER_CONFIG_FILE)
 
 LATEST = "latest"
@@ -44,6 +46,23 @@ LATEST_RUN = Path("runs/latest")
 
 # More than any model has: transformers then writes one file of weights, never several.
 ONE_SHARD = "100TB"
+
+
+@dataclass(frozen=True, slots=True)
+class FormRecord:
+    """A form of the model beside torch's, which has passed its proof.
+
+    Args:
+        file: Its place in the bundle.
+        sha256: Of that file, in hexadecimal.
+        figures: What the proof has found, as `textmill.proof` names it.
+        versions: Of the packages that made it.
+    """
+
+    file: str
+    sha256: str
+    figures: Mapping[str, float]
+    versions: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +80,8 @@ class BundleInfo:
             ``weights`` and the ``tokenizer``.
         textmill_version: The version that wrote the bundle.
         format_version: The version of the format of bundles.
+        forms: The forms beside torch's: ``onnx``, ``int8``.
+        padding: How the texts of these are padded; None without any.
     """
 
     text_columns: tuple[str, ...]
@@ -71,9 +92,26 @@ class BundleInfo:
     fingerprints: Mapping[str, str]
     textmill_version: str = __version__
     format_version: int = FORMAT_VERSION
+    forms: Mapping[FormName, FormRecord] = field(default_factory=dict)
+    padding: Padding | None = None
 
 
 _INFO = TypeAdapter(BundleInfo)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Golden:
+    """What ``golden.jsonl`` holds.
+
+    Args:
+        texts: Texts, or pairs of texts.
+        scores: The probabilities that the model must give for them, ``[texts, labels]``.
+        labels: The labels that these stand for; None from a Textmill that didn't write them.
+    """
+
+    texts: Texts
+    scores: Scores
+    labels: list[str | list[str]] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,20 +127,70 @@ class Bundle:
         """What happens to long texts, as in training."""
         return LengthPolicy(self.info.max_length, self.info.overflow)
 
+    @property
+    def forms(self) -> tuple[FormName, ...]:
+        """The forms that its model has."""
+        return ("torch", *(form for form in OTHER_FORMS if form in self.info.forms))
+
     def fingerprint(self) -> str:
         """A SHA-256 over all files that decide what the bundle predicts, in hexadecimal."""
-        hashes = [_sha256(self.folder / name) for name in NEEDED_FILES]
+        hashes = [sha256_of(self.folder / name) for name in NEEDED_FILES]
         return hashlib.sha256(" ".join(hashes).encode()).hexdigest()
 
-    def scorer(self, device: str = "cpu") -> Scorer:
+    @property
+    def vocabulary(self) -> int | None:
+        """The number of tokens that the model has embeddings for; None if it doesn't say."""
+        size = _read_json(self.folder, CONFIG_FILE).get("vocab_size")
+        return size if isinstance(size, int) else None
+
+    def decide(self, probabilities: Scores) -> list[str | list[str]]:
+        """The labels that probabilities, ``[texts, labels]``, stand for.
+
+        One label: the one that exceeds its threshold by the most, which without thresholds is the
+        most probable one. Several labels: each that reaches its threshold.
+        """
+        names, multi_label = self.labels.names, self.labels.multi_label
+        limits = self.info.thresholds or [0.5 if multi_label else 0.0] * len(names)
+        surplus = probabilities - np.array(limits, dtype=np.float32)
+        if not multi_label:
+            return [names[index] for index in surplus.argmax(axis=1).tolist()]
+        return [
+            [name for name, holds in zip(names, row, strict=True) if holds]
+            for row in (surplus >= 0).tolist()
+        ]
+
+    def scorer(self, device: str = "cpu", form: FormName = "torch") -> Scorer:
         """Loads the model and its tokenizer, from the folder alone.
+
+        Args:
+            device: Where torch computes; the other forms are for the CPU.
+            form: A form that the bundle has.
 
         Raises:
             InputError: The files don't fit together, or there is no such device.
         """
-        model, tokenizer = _load(self.folder)
-        return Scorer(
-            model, tokenizer, self.policy, multi_label=self.info.multi_label, device=device
+        if form != "torch":
+            return self._onnx_scorer(form)
+        from textmill.forms.torch_form import torch_scorer
+
+        network, tokenizer = load_network(self)
+        multi_label = self.info.multi_label
+        return torch_scorer(network, tokenizer, self.policy, multi_label=multi_label, device=device)
+
+    def _onnx_scorer(self, form: FormName) -> Scorer:
+        record, padding = self.info.forms[form], self.info.padding
+        path = self.folder / record.file
+        if padding is None:
+            raise _broken(self.folder / INFO_FILE, f"padding: not given for the form {form!r}")
+        if sha256_of(path) != record.sha256:
+            raise _broken(path, "the file isn't the one that passed its proof")
+        return onnx_scorer(
+            path,
+            len(self.labels),
+            plain_tokenizer(self.folder, token_types=padding.token_types),
+            padding,
+            self.policy,
+            multi_label=self.info.multi_label,
         )
 
 
@@ -174,6 +262,111 @@ def read_bundle(path: str | Path) -> Bundle:
     return Bundle(folder, info, labels)
 
 
+def load_network(bundle: Bundle) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
+    """Loads the network, in float32, and its tokenizer.
+
+    Raises:
+        InputError: The files don't fit together.
+    """
+    import torch
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    from textmill.quiet import quiet_transformers
+
+    folder = bundle.folder
+    try:
+        with quiet_transformers():
+            model, loading = AutoModelForSequenceClassification.from_pretrained(
+                folder,
+                local_files_only=True,
+                use_safetensors=True,
+                trust_remote_code=False,
+                dtype=torch.float32,
+                output_loading_info=True,
+            )
+            tokenizer: Any = AutoTokenizer.from_pretrained(
+                folder, local_files_only=True, trust_remote_code=False
+            )
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise _broken(folder, f"transformers can't load the bundle ({reason})") from error
+    if loading["missing_keys"]:
+        names = ", ".join(sorted(loading["missing_keys"])[:3])
+        raise _broken(folder / WEIGHTS_FILE, f"weights are missing ({names})")
+    return model, tokenizer
+
+
+def read_golden(bundle: Bundle) -> Golden:
+    """Reads the golden texts of a bundle.
+
+    Raises:
+        InputError: There are none, or they are those of other labels.
+    """
+    path, names = bundle.folder / GOLDEN_FILE, bundle.labels.names
+    try:
+        entries = [json.loads(line) for line in path.read_bytes().splitlines()]
+        if any(tuple(entry["scores"]) != names for entry in entries):
+            raise _broken(path, "the golden scores are of other labels, or in another order")
+        texts = [text if isinstance(text := one["text"], str) else tuple(text) for one in entries]
+        rows = [list(entry["scores"].values()) for entry in entries]
+        scores = np.array(rows, dtype=np.float32).reshape(len(rows), len(names))
+        known = all("label" in entry for entry in entries)
+        labels = [entry["label"] for entry in entries] if known else None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise _broken(path, "the golden texts can't be read") from error
+    return Golden(cast("Texts", texts), scores, labels)
+
+
+def plain_tokenizer(folder: Path, *, token_types: bool) -> PlainTokenizer:
+    """The tokenizer of a bundle, without transformers.
+
+    Args:
+        folder: The bundle's.
+        token_types: Whether the model takes ``token_type_ids``.
+
+    Raises:
+        InputError: Its files are broken.
+    """
+    split = bool(_read_json(folder, TOKENIZER_CONFIG_FILE).get("split_special_tokens"))
+    try:
+        content = (folder / TOKENIZER_FILE).read_text(encoding="utf-8")
+        return PlainTokenizer.of(content, token_types=token_types, split_special_tokens=split)
+    except Exception as error:  # the tokenizers library raises no class of its own
+        reason = str(error).strip().partition("\n")[0]
+        raise _broken(folder / TOKENIZER_FILE, f"not a tokenizer ({reason})") from error
+
+
+def write_forms(
+    bundle: Bundle, padding: Padding, made: Mapping[FormName, tuple[Path, FormRecord]]
+) -> Bundle:
+    """Adds forms to a bundle; those that it had go.
+
+    The record is the last that is written: a file that it doesn't name is no part of the bundle.
+
+    Args:
+        bundle: The bundle.
+        padding: How texts are padded for the forms.
+        made: The file of each form, on the bundle's file system, which is moved, and its record.
+
+    Returns:
+        The bundle as it is now.
+
+    Raises:
+        MachineError: The disk is full, or the folder can't be written.
+    """
+    folder = bundle.folder
+    _rewrite_info(folder, replace(bundle.info, forms={}, padding=None))
+    for record in bundle.info.forms.values():
+        (folder / record.file).unlink(missing_ok=True)
+    (folder / ONNX_FOLDER).mkdir(exist_ok=True)
+    for path, record in made.values():
+        path.replace(folder / record.file)
+    records = {name: record for name, (_, record) in made.items()}
+    info = replace(bundle.info, forms=records, padding=padding)
+    _rewrite_info(folder, info)
+    return replace(bundle, info=info)
+
+
 def find_bundle(path: str | Path) -> Path:
     """The folder of a bundle: as named, or the ``model`` folder of the run that is named.
 
@@ -198,6 +391,8 @@ def find_bundle(path: str | Path) -> Path:
 
 
 def _write_model(folder: Path, model: PreTrainedModel, labels: Labels) -> None:
+    from textmill.quiet import quiet_transformers
+
     with quiet_transformers():
         model.save_pretrained(folder, max_shard_size=ONE_SHARD)
     # transformers leaves the weights to their owner alone; they follow the folder's mode instead.
@@ -213,6 +408,8 @@ def _write_model(folder: Path, model: PreTrainedModel, labels: Labels) -> None:
 def _write_tokenizer(
     folder: Path, tokenizer: PreTrainedTokenizerFast, policy: LengthPolicy
 ) -> None:
+    from textmill.quiet import quiet_transformers
+
     with quiet_transformers():
         tokenizer.save_pretrained(folder)
     _update_json(
@@ -223,21 +420,26 @@ def _write_tokenizer(
 
 
 def _write_info(folder: Path, info: BundleInfo) -> None:
-    own = {"weights": _sha256(folder / WEIGHTS_FILE), "tokenizer": _sha256(folder / TOKENIZER_FILE)}
+    files = {"weights": WEIGHTS_FILE, "tokenizer": TOKENIZER_FILE}
+    own = {name: sha256_of(folder / file) for name, file in files.items()}
     complete = replace(info, fingerprints={**info.fingerprints, **own})
     (folder / INFO_FILE).write_bytes(_INFO.dump_json(complete, indent=2) + b"\n")
+
+
+def _rewrite_info(folder: Path, info: BundleInfo) -> None:
+    with replace_file(folder / INFO_FILE) as temporary:
+        temporary.write_bytes(_INFO.dump_json(info, indent=2) + b"\n")
 
 
 def _write_golden(folder: Path, texts: Texts) -> None:
     bundle = read_bundle(folder)
     probabilities = bundle.scorer().probabilities(texts)
-    lines = [
-        json.dumps(
-            {"text": text, "scores": dict(zip(bundle.labels.names, row, strict=True))},
-            ensure_ascii=False,
-        )
-        for text, row in zip(texts, probabilities.tolist(), strict=True)
-    ]
+    names, labels = bundle.labels.names, bundle.decide(probabilities)
+    entries = (
+        {"text": text, "label": label, "scores": dict(zip(names, row, strict=True))}
+        for text, label, row in zip(texts, labels, probabilities.tolist(), strict=True)
+    )
+    lines = [json.dumps(entry, ensure_ascii=False) for entry in entries]
     (folder / GOLDEN_FILE).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
 
@@ -289,31 +491,6 @@ def _check_weights(folder: Path) -> None:
         raise _unreadable(folder / WEIGHTS_FILE, error) from error
 
 
-def _load(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
-    from transformers import AutoModelForSequenceClassification, AutoTokenizer
-
-    try:
-        with quiet_transformers():
-            model, loading = AutoModelForSequenceClassification.from_pretrained(
-                folder,
-                local_files_only=True,
-                use_safetensors=True,
-                trust_remote_code=False,
-                dtype=torch.float32,
-                output_loading_info=True,
-            )
-            tokenizer: Any = AutoTokenizer.from_pretrained(
-                folder, local_files_only=True, trust_remote_code=False
-            )
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError) as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise _broken(folder, f"transformers can't load the bundle ({reason})") from error
-    if loading["missing_keys"]:
-        names = ", ".join(sorted(loading["missing_keys"])[:3])
-        raise _broken(folder / WEIGHTS_FILE, f"weights are missing ({names})")
-    return model, tokenizer
-
-
 def _read_json(folder: Path, name: str) -> dict[str, Any]:
     try:
         values = json.loads((folder / name).read_bytes())
@@ -341,6 +518,7 @@ def _unreadable(where: Path, error: OSError) -> MachineError:
     )
 
 
-def _sha256(path: Path) -> str:
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,4 +1,4 @@
-"""From texts to token ids, cut to a length, and from token ids to padded tensors.
+"""From texts to token ids, cut to a length, and from token ids to padded arrays.
 
 Training and prediction both encode here, so that a model meets in service what it met in training.
 """
@@ -14,7 +14,6 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from tokenizers import Encoding, Tokenizer
 
 from textmill.errors import InputError
@@ -116,6 +115,36 @@ class TokenPlace:
     end: int
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class PlainTokenizer:
+    """A tokenizer without transformers, which neither truncates nor pads.
+
+    Args:
+        backend: The tokenizer of the tokenizers library.
+        token_types: Whether the models that it is for take ``token_type_ids``.
+    """
+
+    backend: Tokenizer
+    token_types: bool
+
+    @classmethod
+    def of(
+        cls, tokenizer_json: str, *, token_types: bool, split_special_tokens: bool
+    ) -> PlainTokenizer:
+        """Makes one of what a ``tokenizer.json`` holds.
+
+        Args:
+            tokenizer_json: The content of the file.
+            token_types: Whether the models that it is for take ``token_type_ids``.
+            split_special_tokens: Whether the names of special tokens are plain text in a text.
+        """
+        backend = Tokenizer.from_str(tokenizer_json)
+        backend.no_truncation()
+        backend.no_padding()
+        backend.encode_special_tokens = split_special_tokens
+        return cls(backend, token_types)
+
+
 @dataclass(frozen=True, slots=True)
 class Padding:
     """What padding needs to know of a tokenizer; cheap to send to another process.
@@ -157,7 +186,7 @@ class Padding:
 
 
 def encode(
-    tokenizer: PreTrainedTokenizerFast,
+    tokenizer: PreTrainedTokenizerFast | PlainTokenizer,
     texts: Sequence[str],
     pairs: Sequence[str] | None,
     policy: LengthPolicy,
@@ -173,16 +202,16 @@ def encode(
         InputError: ``policy.max_length`` leaves no room for a token of text, or a text is none
             (not a string, or with half of a surrogate pair, which no encoding holds).
     """
-    backend = _own_backend(tokenizer)
-    pair = pairs is not None
-    room = policy.max_length - backend.num_special_tokens_to_add(pair)
+    plain = tokenizer if isinstance(tokenizer, PlainTokenizer) else _plain(tokenizer)
+    special = plain.backend.num_special_tokens_to_add(pairs is not None)
+    room = policy.max_length - special
     if room < 1:
-        raise _no_room(policy.max_length, tokenizer, pair=pair)
-    encoded = Encoded([], [] if _has_token_types(tokenizer) else None, [])
+        raise _no_room(policy.max_length, special)
+    encoded = Encoded([], [] if plain.token_types else None, [])
     inputs = list(texts) if pairs is None else list(zip(texts, pairs, strict=True))
     for part in _bounded(inputs):
         try:
-            encodings = backend.encode_batch_fast(part)
+            encodings = plain.backend.encode_batch_fast(part)
         except TypeError as error:
             raise _not_text(inputs) from error
         for encoding in encodings:
@@ -198,7 +227,7 @@ def token_places(
     None stands for a special token around the texts.
     """
     sides = text if isinstance(text, tuple) else (text,)
-    backend = _own_backend(tokenizer)
+    backend = _plain(tokenizer).backend
     room = policy.max_length - backend.num_special_tokens_to_add(len(sides) == 2)
     encoding = backend.encode(*sides)
     places = [
@@ -216,7 +245,7 @@ def pad_batch(
     input_ids: Sequence[TokenIds],
     token_type_ids: Sequence[TokenIds] | None,
     padding: Padding,
-) -> dict[str, torch.Tensor]:
+) -> dict[str, npt.NDArray[np.int64]]:
     """Pads token ids to the longest of the batch.
 
     Args:
@@ -239,7 +268,7 @@ def pad_batch(
     )
     batch = {
         "input_ids": _filled(real, input_ids, padding.token_id),
-        "attention_mask": torch.from_numpy(real.astype(np.int64)),
+        "attention_mask": real.astype(np.int64),
     }
     if padding.token_types:
         types = token_type_ids or [np.zeros(length, np.int64) for length in lengths]
@@ -291,8 +320,9 @@ def resolve_max_length(
             where="data.max_length",
             hint=f"set it to {positions} or less",
         )
-    if length <= tokenizer.num_special_tokens_to_add(pair):
-        raise _no_room(length, tokenizer, pair=pair)
+    special = tokenizer.num_special_tokens_to_add(pair)
+    if length <= special:
+        raise _no_room(length, special)
     return length
 
 
@@ -305,44 +335,45 @@ def tokenizer_fingerprint(tokenizer: PreTrainedTokenizerFast) -> str:
         type(tokenizer).__name__,
         bool(tokenizer.split_special_tokens),
         _has_token_types(tokenizer),
-        _own_backend(tokenizer).to_str(),
+        _plain(tokenizer).backend.to_str(),
     ]
     return hashlib.sha256(json.dumps(settings).encode()).hexdigest()
 
 
 # transformers keeps truncation and padding as state of the one backend that all threads share, so
 # each tokenizer gets a second backend that has neither, remade when the tokenizer was changed.
-_backends: WeakKeyDictionary[PreTrainedTokenizerFast, tuple[object, Tokenizer]] = (
+_plain_ones: WeakKeyDictionary[PreTrainedTokenizerFast, tuple[object, PlainTokenizer]] = (
     WeakKeyDictionary()
 )
 
 
-def _own_backend(tokenizer: PreTrainedTokenizerFast) -> Tokenizer:
+def _plain(tokenizer: PreTrainedTokenizerFast) -> PlainTokenizer:
     state = _changeable_state(tokenizer)
-    known = _backends.get(tokenizer)
+    known = _plain_ones.get(tokenizer)
     if known is not None and known[0] == state:
         return known[1]
-    backend = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
-    backend.no_truncation()
-    backend.no_padding()
-    backend.encode_special_tokens = bool(tokenizer.split_special_tokens)
-    _backends[tokenizer] = (state, backend)
-    return backend
+    plain = PlainTokenizer.of(
+        tokenizer.backend_tokenizer.to_str(),
+        token_types=_has_token_types(tokenizer),
+        split_special_tokens=bool(tokenizer.split_special_tokens),
+    )
+    _plain_ones[tokenizer] = (state, plain)
+    return plain
 
 
 def _changeable_state(tokenizer: PreTrainedTokenizerFast) -> object:
     """What transformers lets a user change on a tokenizer: added tokens and the special ones."""
     post_processor = tokenizer.backend_tokenizer.post_processor
     template = None if post_processor is None else post_processor.__getstate__()
-    return len(tokenizer), template, bool(tokenizer.split_special_tokens)
+    flags = bool(tokenizer.split_special_tokens), _has_token_types(tokenizer)
+    return len(tokenizer), template, flags
 
 
 def _has_token_types(tokenizer: PreTrainedTokenizerFast) -> bool:
     return "token_type_ids" in tokenizer.model_input_names
 
 
-def _no_room(max_length: int, tokenizer: PreTrainedTokenizerFast, *, pair: bool) -> InputError:
-    special = tokenizer.num_special_tokens_to_add(pair)
+def _no_room(max_length: int, special: int) -> InputError:
     return InputError(
         f"max_length is {max_length}, but {special} of these are special tokens",
         where="data.max_length",
@@ -426,9 +457,11 @@ def _longest_first(first: int, second: int, room: int) -> tuple[int, int]:
     return (shorter, longer) if first <= second else (longer, shorter)
 
 
-def _filled(real: npt.NDArray[np.bool_], rows: Sequence[TokenIds], padding_id: int) -> torch.Tensor:
+def _filled(
+    real: npt.NDArray[np.bool_], rows: Sequence[TokenIds], padding_id: int
+) -> npt.NDArray[np.int64]:
     filled = np.full(real.shape, padding_id, dtype=np.int64)
     if len(rows):
         # "unsafe" for the one case of rows without tokens, which numpy takes for floats.
         filled[real] = np.concatenate(rows, dtype=np.int64, casting="unsafe")
-    return torch.from_numpy(filled)
+    return filled

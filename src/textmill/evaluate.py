@@ -45,7 +45,7 @@ def run(composed: Composed[EvaluateConfig]) -> None:
         check_writable(Path(config.output), "output folder", "output")
     examples, split = _examples(config, bundle.labels)
     _warn_of_seen(examples, bundle.info.fingerprints)
-    predictor = Predictor.from_bundle(config.bundle, device=config.device)
+    predictor = Predictor.of(bundle, device=config.device, form=config.form)
     judged = judge(
         predictor,
         split,

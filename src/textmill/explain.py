@@ -78,7 +78,7 @@ def _explain(options: argparse.Namespace) -> None:
     from textmill.attribution import check_label
     from textmill.predictor import Predictor
 
-    predictor = Predictor.from_bundle(options.bundle, device=options.device)
+    predictor = Predictor.from_bundle(options.bundle, device=options.device, form="torch")
     if options.label is not None:
         check_label(predictor, options.label)
     attributions = _attributions(options, predictor)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from textmill.arguments import ArgumentParser, positive
 from textmill.errors import InputError
+from textmill.forms.choosing import FORM_CHOICES
 from textmill.text_input import (
     add_text_arguments,
     check_text_arguments,
@@ -24,6 +25,7 @@ from textmill.text_input import (
 
 if TYPE_CHECKING:
     from textmill.prediction_files import FileTask
+    from textmill.predictor import Predictor
 
 _FILE_FLAGS = (
     "output",
@@ -66,7 +68,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--scores", action="store_true", help="tell the scores of all labels")
     parser.add_argument("--text", action="store_true", help="repeat the text")
     parser.add_argument(
-        "--batch-size", metavar="N", type=positive, default=64, help="texts at a time (64)"
+        "--form", choices=FORM_CHOICES, default="auto", help="form of the model (the fastest there)"
+    )
+    parser.add_argument(
+        "--batch-size",
+        metavar="N",
+        type=positive,
+        help="most texts at a time (as many as have some thousand tokens)",
     )
     _add_file_flags(parser.add_argument_group("files"))
     return parser
@@ -121,7 +129,8 @@ def _predict_texts(options: argparse.Namespace) -> None:
     from textmill.prediction_formats import Wanted, json_line, record
     from textmill.predictor import Predictor
 
-    predictor = Predictor.from_bundle(options.bundle, device=options.device)
+    predictor = Predictor.from_bundle(options.bundle, device=options.device, form=options.form)
+    _say_form(predictor)
     wanted = Wanted(scores=options.scores, text=options.text)
     for texts in given_texts(options, predictor.text_columns):
         predictions = predictor.predict(texts, batch_size=options.batch_size)
@@ -142,7 +151,8 @@ def _predict_file(options: argparse.Namespace) -> None:
     source = open_files(task)
     bundle = read_bundle(options.bundle)
     columns = find_text_columns(task, source, bundle.info.text_columns)
-    predictor = Predictor(bundle, bundle.scorer(options.device))
+    predictor = Predictor.of(bundle, device=options.device, form=options.form)
+    _say_form(predictor)
     with _progress_bar(task) as advance:
         done = predict_file(task, source, predictor, columns, advance)
     _say(f"wrote {done.rows:,} predictions to {task.output}")
@@ -193,3 +203,9 @@ def _progress_bar(task: FileTask) -> Iterator[Callable[[int], None]]:
 
 def _say(message: str) -> None:
     print(f"textmill: {message}", file=sys.stderr)
+
+
+def _say_form(predictor: Predictor) -> None:
+    """Tells of a form that isn't the usual one."""
+    if predictor.form != "torch":
+        _say(f"scoring with the form {predictor.form} (--form torch for the original)")

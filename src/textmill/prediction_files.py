@@ -26,7 +26,7 @@ from textmill.prediction_formats import (
     output_format,
     record,
 )
-from textmill.predictor import Predictor
+from textmill.predictor import Prediction, Predictor
 from textmill.safe_write import machine_faults
 from textmill.version import __version__
 
@@ -66,7 +66,7 @@ class FileTask:
         file_format: How the input is read.
         text_columns: Names or numbers of the columns with the text; empty for the bundle's.
         wanted: What is written of each prediction.
-        batch_size: Texts scored at a time.
+        batch_size: The most texts scored at a time; None leaves it to their tokens.
         resume: Whether to go on with an output that broke off.
         force: Whether to replace an output that is there, and to give up one that broke off.
     """
@@ -76,7 +76,7 @@ class FileTask:
     file_format: FileFormat
     text_columns: tuple[str, ...]
     wanted: Wanted
-    batch_size: int
+    batch_size: int | None
     resume: bool
     force: bool
 
@@ -165,8 +165,11 @@ def predict_file(
         progress = part.resume() if task.resume else part.start()
         advance(progress.rows)
         try:
-            for texts in _windows(source, columns, progress.rows):
-                records = _records(texts, predictor, task)
+            windows = _windows(source, columns, progress.rows)
+            for texts, probabilities in predictor.stream(
+                ((window, _present(window)) for window in windows), batch_size=task.batch_size
+            ):
+                records = _records(texts, predictor.decide(probabilities), task.wanted)
                 missing = texts.count(None)
                 progress = part.append(form.window(records), progress, len(texts), missing)
                 advance(len(texts))
@@ -252,6 +255,7 @@ def _settings(
         "choice of --scores and --text": asdict(task.wanted),
         "--batch-size": task.batch_size,
         "--device": predictor.device,
+        "--form": predictor.form,
     }
 
 
@@ -289,9 +293,12 @@ def _side(row: Row, column: str) -> str | None:
     )
 
 
-def _records(texts: Sequence[Text | None], predictor: Predictor, task: FileTask) -> list[Record]:
-    present = cast("Texts", [text for text in texts if text is not None])
-    predictions = iter(predictor.predict(present, batch_size=task.batch_size))
-    return [
-        record(None if text is None else next(predictions), text, task.wanted) for text in texts
-    ]
+def _present(window: Sequence[Text | None]) -> Texts:
+    return cast("Texts", [text for text in window if text is not None])
+
+
+def _records(
+    texts: Sequence[Text | None], predictions: Sequence[Prediction], wanted: Wanted
+) -> list[Record]:
+    answers = iter(predictions)
+    return [record(None if text is None else next(answers), text, wanted) for text in texts]

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from textmill.bundle import Bundle, read_bundle
 from textmill.encoding import LengthPolicy, Lengths
+from textmill.forms.choosing import FormChoice, FormName, choose_form
 from textmill.labels import Labels
-from textmill.scoring import Scorer, Scores, Texts
+from textmill.scoring import Scorer, Scores, Tag, Texts
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,26 +34,36 @@ class Predictor:
     Args:
         bundle: The bundle that it serves.
         scorer: The bundle's model.
+        form: Which form of the model that is.
     """
 
-    def __init__(self, bundle: Bundle, scorer: Scorer) -> None:
+    def __init__(self, bundle: Bundle, scorer: Scorer, form: FormName = "torch") -> None:
         self.bundle = bundle
         self.scorer = scorer
-        self._thresholds = _thresholds(bundle)
+        self.form = form
 
     @classmethod
-    def from_bundle(cls, path: str | Path, *, device: str = "cpu") -> Predictor:
+    def from_bundle(
+        cls, path: str | Path, *, device: str = "cpu", form: FormChoice = "auto"
+    ) -> Predictor:
         """Loads a bundle.
 
         Args:
             path: The bundle's folder, the folder of a run, or ``latest``.
             device: ``cpu``, ``cuda``, ``cuda:1``, ``mps``, or ``auto`` for the fastest there is.
+            form: ``torch``, ``onnx``, ``int8``, or ``auto`` for the fastest that the bundle has
+                and the device takes.
 
         Raises:
-            InputError: There is no such bundle or device, or the bundle is broken.
+            InputError: There is no such bundle, device or form, or the bundle is broken.
         """
-        bundle = read_bundle(path)
-        return cls(bundle, bundle.scorer(device))
+        return cls.of(read_bundle(path), device=device, form=form)
+
+    @classmethod
+    def of(cls, bundle: Bundle, *, device: str = "cpu", form: FormChoice = "auto") -> Predictor:
+        """Loads a bundle that has been read; see `from_bundle`."""
+        chosen = choose_form(form, bundle.info.forms, device, str(bundle.folder))
+        return cls(bundle, bundle.scorer(device, chosen), chosen)
 
     @property
     def labels(self) -> Labels:
@@ -74,28 +83,34 @@ class Predictor:
     @property
     def device(self) -> str:
         """Where the model computes."""
-        return str(self.scorer.device)
+        return self.scorer.model.device
 
-    def logits(self, texts: Texts, *, batch_size: int = 64) -> Scores:
+    def logits(self, texts: Texts, *, batch_size: int | None = None) -> Scores:
         """The model's raw outputs; see `Scorer.logits`."""
         return self.scorer.logits(texts, batch_size=batch_size)
 
-    def probabilities(self, texts: Texts, *, batch_size: int = 64) -> Scores:
+    def probabilities(self, texts: Texts, *, batch_size: int | None = None) -> Scores:
         """The labels' probabilities; see `Scorer.probabilities`."""
         return self.scorer.probabilities(texts, batch_size=batch_size)
+
+    def stream(
+        self, parts: Iterable[tuple[Tag, Texts]], *, batch_size: int | None = None
+    ) -> Iterator[tuple[Tag, Scores]]:
+        """The probabilities of a long row of texts, part by part; see `Scorer.stream`."""
+        return self.scorer.stream(parts, batch_size=batch_size)
 
     def lengths(self, texts: Texts) -> Lengths:
         """How much of each text the model sees; see `Scorer.lengths`."""
         return self.scorer.lengths(texts)
 
-    def predict(self, texts: Texts, *, batch_size: int = 64) -> list[Prediction]:
+    def predict(self, texts: Texts, *, batch_size: int | None = None) -> list[Prediction]:
         """Labels texts, in their order.
 
         An empty text is scored like any other.
 
         Args:
             texts: A list of texts, or of pairs of texts.
-            batch_size: Texts scored at a time.
+            batch_size: The most texts scored at a time; None leaves it to their tokens.
 
         Raises:
             InputError: Something among the texts is not text.
@@ -103,44 +118,29 @@ class Predictor:
         return self.decide(self.probabilities(texts, batch_size=batch_size))
 
     def decide(self, probabilities: Scores) -> list[Prediction]:
-        """Turns probabilities, ``[texts, labels]``, into predictions.
-
-        One label: the one that exceeds its threshold by the most, which without thresholds is the
-        most probable one. Several labels: each that reaches its threshold.
-        """
-        names, rows = self.labels.names, probabilities.tolist()
-        if self.labels.multi_label:
-            chosen = probabilities >= self._thresholds
-            return [
-                Prediction(
-                    [name for name, holds in zip(names, mask, strict=True) if holds],
-                    max(row),
-                    dict(zip(names, row, strict=True)),
-                )
-                for row, mask in zip(rows, chosen.tolist(), strict=True)
-            ]
-        best = (probabilities - self._thresholds).argmax(axis=1)
+        """Turns probabilities, ``[texts, labels]``, into predictions; see `Bundle.decide`."""
+        names = self.labels.names
+        rows = (dict(zip(names, row, strict=True)) for row in probabilities.tolist())
         return [
-            Prediction(names[index], row[index], dict(zip(names, row, strict=True)))
-            for row, index in zip(rows, best.tolist(), strict=True)
+            Prediction(
+                label, scores[label] if isinstance(label, str) else max(scores.values()), scores
+            )
+            for label, scores in zip(self.bundle.decide(probabilities), rows, strict=True)
         ]
 
 
-def load(path: str | Path = "latest", *, device: str = "auto") -> Predictor:
+def load(
+    path: str | Path = "latest", *, device: str = "auto", form: FormChoice = "auto"
+) -> Predictor:
     """Loads a classifier from a bundle.
 
     Args:
         path: The bundle's folder, the folder of a run, or ``latest`` for the newest run.
         device: ``cpu``, ``cuda``, ``cuda:1``, ``mps``, or ``auto`` for the fastest there is.
+        form: ``torch``, ``onnx``, ``int8``, or ``auto`` for the fastest that the bundle has and
+            the device takes.
 
     Raises:
-        InputError: There is no such bundle or device, or the bundle is broken.
+        InputError: There is no such bundle, device or form, or the bundle is broken.
     """
-    return Predictor.from_bundle(path, device=device)
-
-
-def _thresholds(bundle: Bundle) -> Scores:
-    values: Sequence[float] | None = bundle.info.thresholds
-    if values is None:
-        values = [0.5 if bundle.labels.multi_label else 0.0] * len(bundle.labels)
-    return np.array(values, dtype=np.float32)
+    return Predictor.from_bundle(path, device=device, form=form)

@@ -1,83 +1,108 @@
-"""From texts to a model's scores: encoded, sorted by length, batched, and put back in order."""
+"""From texts to a model's scores: encoded, sorted by length, batched, and put back in order.
+
+Nothing here needs torch or transformers: the model is whatever computes logits of token ids.
+"""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, cast
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Protocol, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import nn
 
-from textmill.encoding import Encoded, LengthPolicy, Lengths, Padding, encode, pad_batch
+from textmill.encoding import (
+    Encoded,
+    LengthPolicy,
+    Lengths,
+    Padding,
+    PlainTokenizer,
+    encode,
+    pad_batch,
+)
 from textmill.errors import InputError
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+    from transformers import PreTrainedTokenizerFast
 
 Texts = Sequence[str] | Sequence[tuple[str, str]]
 Scores = npt.NDArray[np.float32]
+Batch = Mapping[str, npt.NDArray[np.int64]]
+Item = TypeVar("Item")
+Tag = TypeVar("Tag")
 
 # Texts encoded at a time, and the stretch within which they are sorted by length.
 STRETCH = 4096
+
+
+class Model(Protocol):
+    """A classifier of token ids that threads may share.
+
+    Attributes:
+        device: Where it computes.
+        outputs: The number of its outputs, one for each label.
+        tokens_at_once: The tokens of a batch, padding included, up to which it gets faster.
+    """
+
+    @property
+    def device(self) -> str: ...  # noqa: D102
+    @property
+    def outputs(self) -> int: ...  # noqa: D102
+    @property
+    def tokens_at_once(self) -> int: ...  # noqa: D102
+
+    def logits(self, batch: Batch) -> Scores:
+        """The raw outputs, ``[texts, outputs]``, of what `pad_batch` gives."""
+        ...
 
 
 class Scorer:
     """A model with its tokenizer, ready to score; nothing in it changes, so threads may share it.
 
     Args:
-        model: A sequence classifier; it is moved to the device, in float32, and set to evaluate,
-            its weights without gradients.
+        model: Computes the logits.
         tokenizer: The model's tokenizer.
+        padding: How the model's batches are padded.
         policy: What happens to long texts.
         multi_label: Whether each label is scored by itself.
-        device: Where the model computes; see `resolve_device`.
-
-    Raises:
-        InputError: There is no such device, or the tokenizer can't pad.
     """
 
     def __init__(
         self,
-        model: PreTrainedModel,
-        tokenizer: PreTrainedTokenizerFast,
+        model: Model,
+        tokenizer: PreTrainedTokenizerFast | PlainTokenizer,
+        padding: Padding,
         policy: LengthPolicy,
         *,
         multi_label: bool,
-        device: str = "cpu",
     ) -> None:
-        self.device = resolve_device(device)
-        module: nn.Module = model
-        module.float().eval().requires_grad_(requires_grad=False).to(self.device)
         self.model = model
         self.tokenizer = tokenizer
+        self.padding = padding
         self.policy = policy
-        self.padding = Padding.of(tokenizer)
         self._multi_label = multi_label
-        self._labels = int(model.config.num_labels or 0)
 
-    def logits(self, texts: Texts, *, batch_size: int = 64) -> Scores:
+    def logits(self, texts: Texts, *, batch_size: int | None = None) -> Scores:
         """The model's raw outputs, ``[texts, labels]``, in the order of the texts.
+
+        The next stretch of texts is encoded while the model computes.
 
         Args:
             texts: Texts, or pairs of texts.
-            batch_size: Texts scored at a time.
+            batch_size: The most texts scored at a time; None leaves it to their tokens alone,
+                which are bounded in either case.
 
         Raises:
             InputError: Something among the texts is not text.
         """
         _check(texts)
-        stretches = [
-            self._stretch(texts[start : start + STRETCH], batch_size)
-            for start in range(0, len(texts), STRETCH)
-        ]
-        if not stretches:
-            return np.empty((0, self._labels), dtype=np.float32)
-        return np.concatenate(stretches)
+        starts = range(0, max(1, len(texts)), STRETCH)
+        stretches = (self._encode(texts[start : start + STRETCH]) for start in starts)
+        ready = ahead(stretches) if len(starts) > 1 else stretches
+        return np.concatenate([self._logits(encoded, batch_size) for encoded in ready])
 
-    def probabilities(self, texts: Texts, *, batch_size: int = 64) -> Scores:
+    def probabilities(self, texts: Texts, *, batch_size: int | None = None) -> Scores:
         """The labels' probabilities, ``[texts, labels]``, in the order of the texts.
 
         They add up to 1 for each text (softmax), or stand each for themselves where a text may
@@ -86,9 +111,44 @@ class Scorer:
         Raises:
             InputError: Something among the texts is not text.
         """
-        logits = torch.from_numpy(self.logits(texts, batch_size=batch_size))
-        scores = to_probabilities(logits, multi_label=self._multi_label)
-        return np.asarray(scores.numpy(), dtype=np.float32)
+        return self._probabilities(self.logits(texts, batch_size=batch_size))
+
+    def stream(
+        self, parts: Iterable[tuple[Tag, Texts]], *, batch_size: int | None = None
+    ) -> Iterator[tuple[Tag, Scores]]:
+        """The probabilities of a long row of texts, part by part, in constant memory.
+
+        The next part is fetched and encoded, in a thread, while the model computes.
+
+        Args:
+            parts: Texts, or pairs, few enough to be encoded at once; each with what is to come
+                back with their probabilities.
+            batch_size: As for `logits`.
+
+        Raises:
+            InputError: Something among the texts is not text.
+        """
+        for tag, encoded in ahead((tag, self.encode(texts)) for tag, texts in parts):
+            yield tag, self._probabilities(self._logits(encoded, batch_size))
+
+    def score(self, batch: Batch) -> Scores:
+        """The probabilities, ``[texts, labels]``, of what `pad_batch` gives."""
+        return self._probabilities(self.model.logits(batch))
+
+    def encode(self, texts: Texts) -> Encoded:
+        """The tokens that the model sees of each text.
+
+        Raises:
+            InputError: Something among the texts is not text.
+        """
+        _check(texts)
+        return self._encode(texts)
+
+    @property
+    def vocabulary(self) -> int:
+        """The number of tokens that the tokenizer knows."""
+        plain = self.tokenizer
+        return plain.backend.get_vocab_size() if isinstance(plain, PlainTokenizer) else len(plain)
 
     def lengths(self, texts: Texts) -> Lengths:
         """How much of each text the model sees, in the order of the texts.
@@ -100,57 +160,45 @@ class Scorer:
         cut = np.empty(len(texts), dtype=np.bool_)
         for start in range(0, len(texts), STRETCH):
             here = slice(start, start + STRETCH)
-            encoded = encode(self.tokenizer, *_sides(texts[here]), self.policy)
+            encoded = self._encode(texts[here])
             tokens[here] = [len(ids) for ids in encoded.input_ids]
             cut[here] = encoded.cut
         return Lengths(tokens, cut)
 
-    def _stretch(self, texts: Texts, batch_size: int) -> Scores:
-        firsts, seconds = _sides(texts)
-        encoded = encode(self.tokenizer, firsts, seconds, self.policy)
-        logits = np.empty((len(texts), self._labels), dtype=np.float32)
-        for batch in _by_length(encoded, batch_size):
-            logits[batch] = self._forward(encoded, batch)
+    def _encode(self, texts: Texts) -> Encoded:
+        return encode(self.tokenizer, *_sides(texts), self.policy)
+
+    def _logits(self, encoded: Encoded, batch_size: int | None) -> Scores:
+        lengths = np.fromiter(map(len, encoded.input_ids), dtype=np.int64)
+        logits = np.empty((len(lengths), self.model.outputs), dtype=np.float32)
+        for chosen in _by_length(lengths, self.model.tokens_at_once, batch_size):
+            logits[chosen] = self.model.logits(self._batch(encoded, chosen))
         return logits
 
-    @torch.inference_mode()
-    def _forward(self, encoded: Encoded, batch: npt.NDArray[np.intp]) -> Scores:
+    def _batch(self, encoded: Encoded, chosen: npt.NDArray[np.intp]) -> Batch:
         types = encoded.token_type_ids
-        inputs = pad_batch(
-            [encoded.input_ids[index] for index in batch],
-            None if types is None else [types[index] for index in batch],
+        return pad_batch(
+            [encoded.input_ids[index] for index in chosen],
+            None if types is None else [types[index] for index in chosen],
             self.padding,
         )
-        output = self.model(**{name: ids.to(self.device) for name, ids in inputs.items()})
-        return np.asarray(output.logits.float().cpu().numpy(), dtype=np.float32)
+
+    def _probabilities(self, logits: Scores) -> Scores:
+        if self._multi_label:
+            # By tanh, which doesn't overflow.
+            return np.asarray(0.5 * (1 + np.tanh(0.5 * logits)), dtype=np.float32)
+        exponents = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return np.asarray(exponents / exponents.sum(axis=1, keepdims=True), dtype=np.float32)
 
 
-def to_probabilities(logits: torch.Tensor, *, multi_label: bool) -> torch.Tensor:
-    """The labels' probabilities of logits ``[texts, labels]``; see `Scorer.probabilities`."""
-    return torch.sigmoid(logits) if multi_label else torch.softmax(logits, dim=-1)
-
-
-def resolve_device(name: str) -> torch.device:
-    """The device of a name: ``cpu``, ``cuda``, ``cuda:1``, ``mps``, or ``auto`` for the fastest.
-
-    Raises:
-        InputError: The name is unknown, or the machine has no such device.
-    """
-    counts = {
-        "cuda": torch.cuda.device_count(),
-        "mps": int(torch.backends.mps.is_available()),
-        "cpu": 1,
-    }
-    if name == "auto":
-        return torch.device(next(kind for kind, count in counts.items() if count))
-    if not re.fullmatch(r"(cuda|mps|cpu)(:[0-9]+)?", name):
-        raise InputError(
-            f"unknown device {name!r}", hint="choose auto, cpu, cuda, cuda:NUMBER or mps"
-        )
-    device = torch.device(name)
-    if (device.index or 0) >= counts[device.type]:
-        raise InputError(f"this machine has no device {name!r}", hint="choose auto or cpu")
-    return device
+def ahead(items: Iterable[Item]) -> Iterator[Item]:
+    """The items, each made in a thread while its predecessor is in use."""
+    source, end = iter(items), object()
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        following = thread.submit(next, source, end)
+        while (item := following.result()) is not end:
+            following = thread.submit(next, source, end)
+            yield cast("Item", item)
 
 
 def _check(texts: Texts) -> None:
@@ -178,9 +226,18 @@ def _sides(texts: Texts) -> tuple[Sequence[str], Sequence[str] | None]:
     return [first for first, _ in pairs], [second for _, second in pairs]
 
 
-def _by_length(encoded: Encoded, batch_size: int) -> Iterator[npt.NDArray[np.intp]]:
-    """The positions of the texts, the longest first, in batches; ties keep their order."""
-    lengths = np.array([len(ids) for ids in encoded.input_ids])
+def _by_length(
+    lengths: npt.NDArray[np.int64], tokens: int, batch_size: int | None
+) -> Iterator[npt.NDArray[np.intp]]:
+    """The positions of the texts, the longest first, in batches of so many tokens or texts at most.
+
+    Ties keep their order. A text alone may have more tokens.
+    """
     order = np.argsort(-lengths, kind="stable")
-    for start in range(0, len(order), batch_size):
-        yield order[start : start + batch_size]
+    start = 0
+    while start < len(order):
+        width = max(1, int(lengths[order[start]]))
+        count = max(1, tokens // width)
+        end = start + (count if batch_size is None else min(count, batch_size))
+        yield order[start:end]
+        start = end

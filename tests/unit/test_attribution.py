@@ -36,7 +36,7 @@ from textmill.encoding import LengthPolicy, Overflow, token_places
 from textmill.errors import InputError
 from textmill.labels import Labels
 from textmill.predictor import Predictor
-from textmill.scoring import Scorer
+from textmill.forms.torch_form import torch_scorer
 
 TEXTS = [*SENTENCES, "unknown wörds 良い", "a [SEP] inside, isn't it?"]
 TWO = Labels(("no", "yes"))
@@ -141,7 +141,7 @@ def predictor_with(
     tokenizer = tiny_tokenizer(encoder)
     if not token_types:
         tokenizer.model_input_names = ["input_ids", "attention_mask"]
-    scorer = Scorer(
+    scorer = torch_scorer(
         cast("PreTrainedModel", model), tokenizer, bundle.policy, multi_label=labels.multi_label
     )
     return Predictor(bundle, scorer)
@@ -383,14 +383,14 @@ def test_tokens_computed_together_are_bounded(
 ) -> None:
     (whole,) = attribute(single, [SENTENCES[0]])
     sizes = []
-    forward = single.scorer.model.forward
+    forward = single.scorer.model.network.forward
 
     def spy(**inputs: torch.Tensor) -> object:
         if "inputs_embeds" in inputs:
             sizes.append(inputs["inputs_embeds"].shape[:2].numel())
         return forward(**inputs)
 
-    monkeypatch.setattr(single.scorer.model, "forward", spy)
+    monkeypatch.setattr(single.scorer.model.network, "forward", spy)
     monkeypatch.setattr(attribution, "TOKENS_AT_ONCE", 64)
     (in_parts,) = attribute(single, [SENTENCES[0]])
     assert max(sizes) <= 64

@@ -15,7 +15,8 @@ from tests.tiny import SENTENCES
 from textmill.bundle import read_bundle
 from textmill.encoding import LengthPolicy
 from textmill.errors import InputError
-from textmill.scoring import Scorer, resolve_device
+from textmill.forms.torch_form import resolve_device, torch_scorer
+from textmill.scoring import Scorer
 
 WORDS = sorted({word for sentence in SENTENCES for word in sentence.split()})
 TEXTS = st.lists(st.lists(st.sampled_from(WORDS), max_size=40).map(" ".join), max_size=12)
@@ -23,7 +24,7 @@ TEXTS = st.lists(st.lists(st.sampled_from(WORDS), max_size=40).map(" ".join), ma
 
 @pytest.fixture(scope="module")
 def scorer(tiny_encoder: Path) -> Scorer:
-    return Scorer(
+    return torch_scorer(
         make_model(tiny_encoder, SINGLE),
         tiny_tokenizer(tiny_encoder),
         LengthPolicy(32),
@@ -62,13 +63,13 @@ def test_texts_are_batched_with_others_of_their_length(
     scorer: Scorer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shapes = []
-    forward = scorer.model.forward
+    forward = scorer.model.network.forward
 
     def spy(**inputs: object) -> object:
         shapes.append(tuple(inputs["input_ids"].shape))  # type: ignore[attr-defined]
         return forward(**inputs)
 
-    monkeypatch.setattr(scorer.model, "forward", spy)
+    monkeypatch.setattr(scorer.model.network, "forward", spy)
     scorer.logits(
         ["film", "the film the film the film", "cast", "the cast the cast the cast"], batch_size=2
     )
@@ -104,7 +105,7 @@ def test_lengths_are_those_of_what_is_scored(
     tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tokenizer = tiny_tokenizer(tiny_encoder)
-    scorer = Scorer(make_model(tiny_encoder, SINGLE), tokenizer, LengthPolicy(8), multi_label=False)
+    scorer = torch_scorer(make_model(tiny_encoder, SINGLE), tokenizer, LengthPolicy(8), multi_label=False)
     texts = ["", "a film", SENTENCES[0], "the plot is clever"] * 5
     whole = [len(ids) for ids in tokenizer(texts)["input_ids"]]
     monkeypatch.setattr("textmill.scoring.STRETCH", 7)

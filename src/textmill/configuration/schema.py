@@ -340,8 +340,8 @@ class EvaluateConfig(Section):
     bundle: Text
     split: Literal["train", "validation", "test", "all"]
     output: Text | None
-    batch_size: Positive
     device: Device
+    form: Literal["auto", "torch", "onnx", "int8"]
     seed: Seed
 
 

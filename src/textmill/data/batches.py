@@ -213,7 +213,8 @@ class Collator:
             What `pad_batch` gives, ``labels`` (int64 ``[batch]``; for multi-label data float32
             ``[batch, labels]`` of 0 and 1), and ``index``, the rows' numbers (int64 ``[batch]``).
         """
-        batch = pad_batch(rows.input_ids, rows.token_type_ids, self.padding)
+        padded = pad_batch(rows.input_ids, rows.token_type_ids, self.padding)
+        batch = {name: torch.from_numpy(ids) for name, ids in padded.items()}
         batch["labels"] = self._targets(rows.labels)
         batch["index"] = torch.from_numpy(rows.index)
         return batch

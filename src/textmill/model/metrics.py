@@ -25,10 +25,10 @@ from torchmetrics.functional.classification import (
 from torchmetrics.utilities import dim_zero_cat
 
 from textmill.errors import TextmillError
+from textmill.forms.torch_form import to_probabilities
 from textmill.labels import Labels
 from textmill.model.metric_names import metric_names, monitor_mode
 from textmill.model.ranking import Ranking
-from textmill.scoring import to_probabilities
 
 __all__ = [
     "SplitMetrics",

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
+from textmill.bundle import load_network
 from textmill.configuration.composing import Composed
 from textmill.configuration.schema import TrainConfig
 from textmill.model.checkpoints import PrunedError
@@ -110,8 +111,8 @@ def _metrics(run: Run, objectives: Sequence[Objective]) -> Mapping[str, float]:
         if LATENCY in missing:
             metrics[LATENCY] = _latency(predictor, run)
         if PARAMETERS in missing:
-            weights = predictor.scorer.model.parameters()
-            metrics[PARAMETERS] = sum(weight.numel() for weight in weights)
+            network, _ = load_network(predictor.bundle)
+            metrics[PARAMETERS] = sum(weight.numel() for weight in network.parameters())
         write_json(run.metrics, metrics)
     return metrics
 

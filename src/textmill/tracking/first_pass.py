@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from textmill.forms.torch_form import to_probabilities
 from textmill.labels import Labels
 from textmill.safe_write import machine_faults, replace_file
-from textmill.scoring import to_probabilities
 
 
 class FirstPass:

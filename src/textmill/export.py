@@ -1,0 +1,62 @@
+"""``textmill export``: adds to a bundle the forms of its model that ONNX Runtime computes.
+
+Only what parsing the arguments needs is imported here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from textmill.arguments import ArgumentParser
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs the verb; returns the exit status.
+
+    Raises:
+        InputError: The arguments or the bundle are not right, or the extra ``onnx`` is missing.
+        MachineError: A form can't be made or written, or hasn't passed its proof.
+    """
+    options = _parser().parse_args(argv)
+    from textmill.forms.exporting import check_installed
+
+    check_installed()
+    from textmill.packaging import examples_of, package
+
+    made = package(
+        options.bundle, examples_of(options.bundle, options.texts), int8=options.precision == "int8"
+    )
+    for line in made.told:
+        print(line)
+    if made.refusal is not None:
+        raise made.refusal
+    print(f"textmill: {made.bundle.folder} is complete", file=sys.stderr)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = ArgumentParser(
+        prog="textmill export",
+        description="Adds onnx/model.onnx to a bundle, and with --precision int8 "
+        "onnx/model.int8.onnx, for ONNX Runtime. Each is only added if it proves as good as the "
+        "original: the first by equal scores, the second by its labels.",
+        epilog="What the labels are compared on: the validation examples of the bundle's run; "
+        "where these aren't at hand, the lines of --texts, or else the bundle's golden texts.",
+    )
+    parser.add_argument("bundle", metavar="BUNDLE", help="folder of a bundle or a run, or 'latest'")
+    parser.add_argument(
+        "--precision",
+        choices=("float32", "int8"),
+        default="float32",
+        help="float32, or int8 beside it (float32)",
+    )
+    parser.add_argument(
+        "--texts",
+        metavar="FILE",
+        type=Path,
+        help="texts, one a line, that int8 is judged by; pairs with a tab between the two",
+    )
+    return parser

@@ -1,0 +1,1 @@
+"""The forms of a model: what computes its logits from token ids."""

@@ -1,0 +1,190 @@
+"""Makes the ONNX forms of a network: a fused graph in float32, and one of 8-bit integers."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import metadata
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from textmill.encoding import Padding
+from textmill.errors import InputError, MachineError
+from textmill.quiet import quiet_transformers
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+OPSET = 17
+
+# Packages that decide what a graph is.
+_MAKERS = ("torch", "transformers", "onnx", "onnxruntime")
+_NEEDED = ("onnx", "onnxruntime")
+
+
+def check_installed() -> None:
+    """Makes sure, before any work, that graphs can be made; imports nothing.
+
+    Raises:
+        InputError: Something isn't installed.
+    """
+    missing = [name for name in _NEEDED if find_spec(name) is None]
+    if missing:
+        raise InputError(
+            f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not installed",
+            where="textmill export",
+            hint="pip install 'textmill[onnx]'",
+        )
+
+
+def maker_versions() -> dict[str, str]:
+    """The versions of the packages that make graphs."""
+    return {name: metadata.version(name) for name in _MAKERS}
+
+
+def export_graph(network: PreTrainedModel, padding: Padding, path: Path) -> None:
+    """Writes a network as a graph that takes any number of texts of any length.
+
+    Its inputs are what `textmill.encoding.pad_batch` gives, by name; its output is the logits.
+
+    Args:
+        network: A sequence classifier on the CPU; its attention becomes the plain one, which is
+            what `fuse` looks for.
+        padding: Of the tokenizer; says whether the network takes token types.
+        path: The file.
+
+    Raises:
+        MachineError: torch can't export the network.
+    """
+    names = ["input_ids", "attention_mask", *(["token_type_ids"] if padding.token_types else [])]
+    network.set_attn_implementation("eager")
+    both = {0: "batch", 1: "sequence"}
+    try:
+        with _quiet(), torch.no_grad():
+            torch.onnx.export(
+                _Logits(network, names),
+                tuple(_example(network, padding, names)),
+                str(path),
+                input_names=names,
+                output_names=["logits"],
+                dynamic_axes={**dict.fromkeys(names, both), "logits": {0: "batch"}},
+                opset_version=OPSET,
+                # ONNX Runtime fuses only the graphs that this exporter makes.
+                dynamo=False,
+            )
+    except (RuntimeError, ValueError, TypeError, IndexError, NotImplementedError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise MachineError(
+            f"torch can't export the network ({reason:.200})",
+            where=str(network.config.model_type),
+            hint="use the form torch",
+        ) from error
+
+
+def fuse(source: Path, path: Path, network: PreTrainedModel) -> None:
+    """Joins the nodes of a graph that ONNX Runtime computes faster as one, as attention.
+
+    Args:
+        source: A graph from `export_graph`.
+        path: Where the fused graph is written.
+        network: The network that it was made from.
+    """
+    from onnxruntime.transformers import optimizer
+
+    config: Any = network.config
+    with _quiet():
+        graph = optimizer.optimize_model(
+            str(source),
+            model_type="bert",  # its fusions hold for all encoders
+            num_heads=getattr(config, "num_attention_heads", 0),
+            hidden_size=getattr(config, "hidden_size", 0),
+            opt_level=0,
+        )
+        graph.save_model_to_file(str(path))
+
+
+def quantize(source: Path, path: Path, *, careful: bool = False) -> None:
+    """Makes a graph of 8-bit integers, its activations quantized as they come.
+
+    Weights take 7 of the 8 bits: on processors without VNNI, products of 8-bit numbers overflow
+    the 16 bits in which they are added up, and a graph must mean the same on all of them.
+
+    Args:
+        source: A graph in float32, fused.
+        path: Where the quantized graph is written.
+        careful: Whether to leave in float32 what loses most: the embeddings, and the products with
+            what an activation function gives, whose values are spread the least evenly.
+    """
+    import onnx
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    with _quiet():
+        quantize_dynamic(
+            source,
+            path,
+            per_channel=True,
+            reduce_range=True,
+            weight_type=QuantType.QInt8,
+            op_types_to_quantize=["MatMul", "Attention"] if careful else None,
+            nodes_to_exclude=_behind_activations(onnx.load(source)) if careful else None,
+            # What fused nodes give has no type that could be inferred.
+            extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},
+        )
+
+
+def _behind_activations(graph: Any) -> list[str]:  # noqa: ANN401
+    """The names of the products whose input is an activation function's output."""
+    nodes = graph.graph.node
+    activated = {name for node in nodes if "Gelu" in node.op_type for name in node.output}
+    return [
+        node.name
+        for node in nodes
+        if node.op_type == "MatMul" and not activated.isdisjoint(node.input)
+    ]
+
+
+class _Logits(nn.Module):
+    """A network with its inputs by place, and nothing but the logits as its output."""
+
+    def __init__(self, network: PreTrainedModel, names: list[str]) -> None:
+        super().__init__()
+        self.network: Any = network
+        self.names = names
+
+    def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.network(**dict(zip(self.names, inputs, strict=True))).logits
+        return logits
+
+
+def _example(
+    network: PreTrainedModel, padding: Padding, names: list[str]
+) -> Iterator[torch.Tensor]:
+    """Two texts, one of them padded, in tensors that differ: equal ones are taken for one input."""
+    embeddings: Any = network.get_input_embeddings()
+    ids = torch.arange(14).reshape(2, 7) % len(embeddings.weight)
+    mask = torch.ones(2, 7, dtype=torch.int64)
+    hidden = slice(5, 7) if padding.side == "right" else slice(0, 2)
+    ids[1, hidden], mask[1, hidden] = padding.token_id, 0
+    yield ids
+    yield mask
+    if "token_type_ids" in names:
+        yield torch.zeros(2, 7, dtype=torch.int64)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silences what exporters and optimisers say of their own affairs."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with quiet_transformers(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)

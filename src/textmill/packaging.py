@@ -1,0 +1,266 @@
+"""Makes the other forms of a bundle's model, proves them, and adds those that pass."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from textmill.bundle import (
+    ONNX_FOLDER,
+    Bundle,
+    FormRecord,
+    load_network,
+    plain_tokenizer,
+    read_bundle,
+    read_golden,
+    sha256_of,
+    write_forms,
+)
+from textmill.encoding import Padding
+from textmill.errors import InputError, MachineError, TextmillError
+from textmill.forms.choosing import FormName
+from textmill.forms.exporting import export_graph, fuse, maker_versions, quantize
+from textmill.forms.onnx_form import onnx_scorer
+from textmill.labels import Labels
+from textmill.parity import (
+    LARGEST_DROP,
+    LEAST_EQUAL,
+    TOLERANCE,
+    Agreement,
+    Examples,
+    Parity,
+    labels_apart,
+    scores_apart,
+    task_metric,
+)
+from textmill.runs import Run
+from textmill.safe_write import machine_faults
+from textmill.scoring import Scorer, Texts
+
+FILES: dict[FormName, str] = {
+    "onnx": f"{ONNX_FOLDER}/model.onnx",
+    "int8": f"{ONNX_FOLDER}/model.int8.onnx",
+}
+# More texts take minutes, and hardly say more.
+MOST_EXAMPLES = 4000
+
+
+@dataclass(frozen=True, slots=True)
+class Packaged:
+    """What became of a bundle.
+
+    Args:
+        bundle: As it is now.
+        told: A line for each form that was added.
+        refusal: Why the form of 8-bit integers was not.
+    """
+
+    bundle: Bundle
+    told: tuple[str, ...]
+    refusal: TextmillError | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Work:
+    """What the making of all forms has in common.
+
+    Args:
+        bundle: The bundle.
+        original: Its model in torch.
+        padding: How its texts are padded.
+        folder: Where files are made.
+    """
+
+    bundle: Bundle
+    original: Scorer
+    padding: Padding
+    folder: Path
+
+    def scorer(self, path: Path) -> Scorer:
+        """Scores with a graph as the bundle will."""
+        return onnx_scorer(
+            path,
+            len(self.bundle.labels),
+            plain_tokenizer(self.bundle.folder, token_types=self.padding.token_types),
+            self.padding,
+            self.bundle.policy,
+            multi_label=self.bundle.info.multi_label,
+        )
+
+
+def package(path: str | Path, examples: Examples, *, int8: bool) -> Packaged:
+    """Makes and proves the forms of a bundle's model; what the bundle had of them is replaced.
+
+    Nothing is changed unless the form in float32 passes.
+
+    Args:
+        path: The bundle's folder, the folder of a run, or ``latest``.
+        examples: What the form of 8-bit integers is judged by.
+        int8: Whether to make that form, too.
+
+    Raises:
+        InputError: There is no bundle, or it is broken.
+        MachineError: The form in float32 can't be made or written, or hasn't passed.
+    """
+    bundle = read_bundle(path)
+    original = bundle.scorer()
+    with _beside(bundle) as folder:
+        work = _Work(bundle, original, original.padding, folder)
+        graph, parity = _float32(work)
+        made: dict[FormName, tuple[Path, FormRecord]] = {
+            "onnx": _record(graph, "onnx", _figures(parity))
+        }
+        told = [f"{FILES['onnx']}: scores within {parity.largest:.1e} of torch's"]
+        refusal = None
+        if int8:
+            graph, agreement = _int8(work, graph, examples)
+            if agreement.holds:
+                apart = {"golden_difference": _golden_apart(work, graph)}
+                made["int8"] = _record(graph, "int8", agreement.as_figures() | apart)
+                told.append(f"{FILES['int8']}: {agreement} of {examples.source}")
+            else:
+                refusal = _too_different(agreement, examples)
+        return Packaged(write_forms(bundle, work.padding, made), tuple(told), refusal)
+
+
+def examples_of(path: str | Path, texts: Path | None) -> Examples:
+    """What a form of a bundle's model is judged by.
+
+    These are the texts of a file, or else the validation examples of the bundle's run, with their
+    labels, or else the bundle's golden texts.
+
+    Args:
+        path: The bundle's folder, the folder of a run, or ``latest``.
+        texts: A file with a text, or with a pair and a tab between, in each line.
+
+    Raises:
+        InputError: There is no bundle, or the file can't be used.
+    """
+    bundle = read_bundle(path)
+    if texts is not None:
+        lines = _lines(texts, pairs=len(bundle.info.text_columns) == 2)
+        return Examples(lines, None, "", f"the lines of {texts}")
+    run = Run(bundle.folder.absolute().parent)
+    if run.bundle == bundle.folder.absolute() and run.predictions("validation").is_file():
+        return _validation(run, bundle.labels)
+    return Examples(read_golden(bundle).texts, None, "", "the golden texts")
+
+
+def _float32(work: _Work) -> tuple[Path, Parity]:
+    """The fused graph, or the plain one if that alone passes."""
+    plain, fused = work.folder / "plain.onnx", work.folder / "fused.onnx"
+    network, _ = load_network(work.bundle)
+    export_graph(network, work.padding, plain)
+    fuse(plain, fused, network)
+    pairs = len(work.bundle.info.text_columns) == 2
+    for graph in (fused, plain):
+        parity = scores_apart(work.original, work.scorer(graph), pairs=pairs)
+        if parity.holds:
+            return graph, parity
+    found = (
+        f"the scores differ by up to {parity.largest:.2g}, for {parity.where}"
+        if parity.same_tokens
+        else "tokenizer.json alone makes other tokens"
+    )
+    raise MachineError(
+        f"the exported model is not the original ({found}; allowed: {TOLERANCE})",
+        where=str(work.bundle.folder),
+        hint="use the form torch",
+    )
+
+
+def _int8(work: _Work, graph: Path, examples: Examples) -> tuple[Path, Agreement]:
+    """The graph with all of its products in 8-bit integers, or with the most of them if not."""
+    info, labels = work.bundle.info, work.bundle.labels
+    quantized = work.folder / "int8.onnx"
+    for careful in (False, True):
+        quantize(graph, quantized, careful=careful)
+        other = work.scorer(quantized)
+        agreement = labels_apart(work.original, other, examples, labels, info.thresholds)
+        if agreement.holds:
+            break
+    return quantized, agreement
+
+
+def _golden_apart(work: _Work, graph: Path) -> float:
+    golden = read_golden(work.bundle)
+    return float(np.abs(work.scorer(graph).probabilities(golden.texts) - golden.scores).max())
+
+
+def _too_different(agreement: Agreement, examples: Examples) -> MachineError:
+    return MachineError(
+        f"8-bit integers cost too much ({agreement} of {examples.source}; allowed: at least "
+        f"{LEAST_EQUAL:.0%} equal, and a drop of at most {LARGEST_DROP})",
+        where=FILES["int8"],
+        hint="use the form onnx, which was added",
+    )
+
+
+def _record(graph: Path, form: FormName, figures: dict[str, float]) -> tuple[Path, FormRecord]:
+    return graph, FormRecord(FILES[form], sha256_of(graph), figures, maker_versions())
+
+
+def _figures(parity: Parity) -> dict[str, float]:
+    return {"compared": float(parity.compared), "largest_difference": parity.largest}
+
+
+@contextmanager
+def _beside(bundle: Bundle) -> Iterator[Path]:
+    """A folder for files in the making, on the bundle's file system."""
+    with machine_faults(bundle.folder / ONNX_FOLDER):
+        folder = Path(tempfile.mkdtemp(prefix=".export.", dir=bundle.folder))
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _validation(run: Run, labels: Labels) -> Examples:
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(run.predictions("validation"))
+    table = table.take(list(range(0, len(table), -(-len(table) // MOST_EXAMPLES))))
+    columns = [name for name in ("text", "text_pair") if name in table.column_names]
+    sides = [table[name].to_pylist() for name in columns]
+    texts: Texts = sides[0] if len(sides) == 1 else list(zip(*sides, strict=True))
+    targets = np.zeros((len(table), len(labels)), dtype=np.int64)
+    for row, label in zip(targets, table["label"].to_pylist(), strict=True):
+        row[[labels.label2id[name] for name in ([label] if isinstance(label, str) else label)]] = 1
+    known = targets if labels.multi_label else targets.argmax(axis=1)
+    return Examples(texts, known, task_metric(_monitor(run), labels), "the validation examples")
+
+
+def _monitor(run: Run) -> str | None:
+    """The metric that chose the run's checkpoint; None where that can't be told."""
+    try:
+        config: Any = yaml.safe_load(run.config.read_bytes())
+        return str(config["trainer"]["monitor"])
+    except (OSError, yaml.YAMLError, KeyError, TypeError):
+        return None
+
+
+def _lines(path: Path, *, pairs: bool) -> Texts:
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"the texts can't be read ({error})", where=str(path), hint="give a file of UTF-8 lines"
+        ) from error
+    if not lines:
+        raise InputError("there are no texts", where=str(path), hint="give one a line")
+    if not pairs:
+        return lines
+    split = [tuple(line.split("\t")) for line in lines]
+    if any(len(pair) != 2 for pair in split):
+        raise InputError(
+            "a line is not a pair of texts", where=str(path), hint="put one tab between the two"
+        )
+    return [(pair[0], pair[1]) for pair in split]

@@ -1,0 +1,141 @@
+"""Whether a bundle is what was trained: whole, unchanged, and the same in all of its forms."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+
+from textmill.bundle import (
+    INFO_FILE,
+    TOKENIZER_FILE,
+    WEIGHTS_FILE,
+    Bundle,
+    find_bundle,
+    plain_tokenizer,
+    read_bundle,
+    read_golden,
+    sha256_of,
+)
+from textmill.errors import TextmillError
+from textmill.forms.choosing import FormName
+from textmill.predictor import Predictor
+
+# How far a golden probability may be off: what other processors and batches change is a tenth.
+TOLERANCE = 1e-4
+# The same for 8-bit integers, beyond what the proof of the form found: their steps are coarse, so
+# that a rounding that differs moves a score by more.
+INT8_TOLERANCE = 0.05
+
+# What each form can't be checked without.
+_NEEDED = {"form torch": "torch", "form onnx": "onnxruntime", "form int8": "onnxruntime"}
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that must hold of a bundle.
+
+    Args:
+        part: The part of the bundle.
+        told: What was found.
+        holds: Whether it holds; None where it couldn't be checked here.
+    """
+
+    part: str
+    told: str
+    holds: bool | None
+
+
+def verify(path: str | Path) -> list[Check]:
+    """Checks a bundle's files against each other, and replays its golden texts in every form.
+
+    Args:
+        path: The bundle's folder, the folder of a run, or ``latest``.
+
+    Raises:
+        InputError: There is no such folder.
+    """
+    folder = find_bundle(path)
+    try:
+        bundle = read_bundle(folder)
+    except TextmillError as error:
+        return [Check("bundle", problem, holds=False) for problem in error.problems]
+    checks: list[tuple[str, Callable[[], str | None]]] = [
+        ("weights", partial(_unchanged, folder / WEIGHTS_FILE, bundle, "weights")),
+        ("tokenizer", partial(_tokenizer, bundle)),
+        ("labels", partial(_labels, bundle)),
+        ("thresholds", partial(_thresholds, bundle)),
+    ]
+    checks += [(f"form {form}", partial(_form, bundle, form)) for form in bundle.forms]
+    return [_made(part, check) for part, check in checks]
+
+
+def golden_problem(predictor: Predictor) -> str | None:
+    """What is wrong with the scores that a form gives for the bundle's golden texts, if anything.
+
+    Raises:
+        InputError: The golden texts can't be read.
+    """
+    golden = read_golden(predictor.bundle)
+    found = predictor.probabilities(golden.texts)
+    apart = float(np.abs(found - golden.scores).max(initial=0.0))
+    if predictor.form == "int8":
+        limit = INT8_TOLERANCE + predictor.bundle.info.forms["int8"].figures["golden_difference"]
+    else:
+        limit = TOLERANCE
+    if not apart <= limit:
+        return f"golden scores differ by up to {apart:.2g} (allowed: {limit:.2g})"
+    return None
+
+
+def _made(part: str, check: Callable[[], str | None]) -> Check:
+    needed = _NEEDED.get(part)
+    if needed is not None and find_spec(needed) is None:
+        return Check(part, f"not checked, {needed} is not installed", holds=None)
+    try:
+        problem = check()
+    except TextmillError as error:
+        problem = "; ".join(error.problems)
+    return Check(part, problem or "as it must be", holds=problem is None)
+
+
+def _unchanged(path: Path, bundle: Bundle, name: str) -> str | None:
+    if sha256_of(path) == bundle.info.fingerprints.get(name):
+        return None
+    return f"{path.name} isn't the file that {INFO_FILE} names"
+
+
+def _tokenizer(bundle: Bundle) -> str | None:
+    """Its file is the one that was written, and the model has an embedding for each token."""
+    changed = _unchanged(bundle.folder / TOKENIZER_FILE, bundle, "tokenizer")
+    if changed is not None:
+        return changed
+    tokenizer = plain_tokenizer(bundle.folder, token_types=False)
+    known, embedded = tokenizer.backend.get_vocab_size(), bundle.vocabulary
+    if embedded is not None and known > embedded:
+        return f"it knows {known:,} tokens, and the model {embedded:,}"
+    return None
+
+
+def _labels(bundle: Bundle) -> str | None:
+    """The golden scores, and with them the labels, are in the model's order."""
+    read_golden(bundle)
+    return None
+
+
+def _thresholds(bundle: Bundle) -> str | None:
+    """What the golden scores decide is what they decided when they were written."""
+    golden = read_golden(bundle)
+    decided = bundle.decide(golden.scores)
+    if golden.labels is None or decided == golden.labels:
+        return None
+    different = sum(one != other for one, other in zip(decided, golden.labels, strict=True))
+    return f"{different} of {len(decided)} golden texts get another label by them"
+
+
+def _form(bundle: Bundle, form: FormName) -> str | None:
+    return golden_problem(Predictor(bundle, bundle.scorer(form=form), form))
