@@ -63,6 +63,16 @@ def test_the_first_probabilities_stay_also_after_a_resume(tmp_path: Path) -> Non
     assert found[1].argmax() == 1
 
 
+def test_training_never_waits_until_the_disk_has_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(np.memmap, "flush")
+    written = first_pass(tmp_path / "first.npy")
+    add(written, [2], [[0.0, 0.0]])
+    written.flush()
+    np.testing.assert_array_equal(np.load(tmp_path / "first.npy")[2], [0.5, 0.5])
+
+
 def test_a_file_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(MachineError):

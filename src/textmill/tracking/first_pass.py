@@ -64,5 +64,6 @@ class FirstPass:
             rows = index.numpy()
             new = np.isnan(written[rows, 0])
             probabilities = to_probabilities(logits.float(), multi_label=self._multi_label)
+            # Without waiting for the disk, which would take longer the larger the file is: what a
+            # process has written stays, also if it is killed.
             written[rows[new]] = probabilities.numpy()[new]
-            written.flush()
