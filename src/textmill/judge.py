@@ -16,6 +16,7 @@ from datasets import Dataset
 from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
+from scipy.sparse import csr_array
 
 from textmill.data.columns import SLICE
 from textmill.encoding import Lengths
@@ -136,12 +137,18 @@ def texts_of(examples: Dataset) -> Texts:
 
 def targets_of(examples: Dataset, labels: Labels) -> Integers:
     """A split's labels: ids ``[examples]``, or 0 and 1 ``[examples, labels]`` for several."""
+    if labels.multi_label:
+        return np.asarray(sparse_targets_of(examples, labels).toarray())
+    return np.asarray(_arrow(examples)["label"].to_numpy(), dtype=np.int64)
+
+
+def sparse_targets_of(examples: Dataset, labels: Labels) -> csr_array:
+    """What `targets_of` gives for several labels, in memory for the labels that there are."""
     column = _arrow(examples)["label"]
-    if not labels.multi_label:
-        return np.asarray(column.to_numpy(), dtype=np.int64)
-    members = np.zeros((len(examples), len(labels)), dtype=np.int64)
-    members[pc.list_parent_indices(column).to_numpy(), pc.list_flatten(column).to_numpy()] = 1
-    return members
+    rows = pc.list_parent_indices(column).to_numpy()
+    ones = np.ones(len(rows), dtype=np.int64)
+    shape = len(examples), len(labels)
+    return csr_array((ones, (rows, pc.list_flatten(column).to_numpy())), shape=shape)
 
 
 def scored_table(

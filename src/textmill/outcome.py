@@ -21,6 +21,7 @@ from textmill.judge import (
     compare_table,
     flat_metrics,
     judge,
+    sparse_targets_of,
     targets_of,
     texts_of,
     write_table,
@@ -132,9 +133,10 @@ def _baselines(config: TrainConfig, examples: Examples) -> list[Baseline]:
     if not config.baselines.enabled:
         return []
     train, validation = examples.splits["train"], examples.splits["validation"]
+    of_train = sparse_targets_of if examples.labels.multi_label else targets_of
     return train_baselines(
         texts_of(train),
-        targets_of(train, examples.labels),
+        of_train(train, examples.labels),
         texts_of(validation),
         targets_of(validation, examples.labels),
         examples.labels,

@@ -7,6 +7,7 @@ import pytest
 from datasets import Dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.sparse import csr_array
 
 from textmill.errors import InputError
 from textmill.labels import Labels
@@ -199,6 +200,20 @@ def test_several_labels_are_learned_each_by_itself() -> None:
     _, linear = train_baselines(texts, targets, texts, targets, labels, seed=0)
     found = linear.probabilities(["an actor", "an oven"])
     assert (found >= 0.5).tolist() == [[True, False, True], [False, False, True]]
+
+
+def test_sparse_targets_of_several_labels_train_the_same_baselines() -> None:
+    generator = np.random.default_rng(0)
+    targets = (generator.random((300, 3)) < [0.5, 0.3, 0.1]).astype(np.int64)
+    words = ("actor", "oven", "tax")
+    texts = [" ".join(np.compress(row, words)) or "none" for row in targets]
+    labels = Labels(words, multi_label=True)
+    judged = (texts[:50], targets[:50], labels)
+    dense = train_baselines(texts, targets, *judged, seed=0, max_examples=100)
+    sparse = train_baselines(texts, csr_array(targets), *judged, seed=0, max_examples=100)
+    for one, other in zip(dense, sparse, strict=True):
+        assert one.note == other.note
+        assert (one.probabilities(texts) == other.probabilities(texts)).all()
 
 
 class TestBounds:

@@ -11,7 +11,7 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize_scalar
-from scipy.sparse import csr_matrix, hstack
+from scipy.sparse import csr_array, csr_matrix, hstack, issparse
 from scipy.special import expit, softmax
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.feature_extraction.text import TfidfVectorizer
@@ -64,7 +64,7 @@ class Baseline:
 
 def train_baselines(
     train_texts: Texts,
-    train_targets: Targets,
+    train_targets: Targets | csr_array,
     validation_texts: Texts,
     validation_targets: Targets,
     labels: Labels,
@@ -85,7 +85,8 @@ def train_baselines(
 
     Args:
         train_texts: Texts, or pairs of texts; slices of them are read one after the other.
-        train_targets: Label ids ``[examples]``, or 0 and 1 ``[examples, labels]``.
+        train_targets: Label ids ``[examples]``, or 0 and 1 ``[examples, labels]``, which may be
+            sparse.
         validation_texts: At least one text or pair.
         validation_targets: Shaped like those for training.
         labels: The label set.
@@ -101,17 +102,17 @@ def train_baselines(
     if linear is None:
         return [majority]
     note = f"C = {linear.penalty:g}, chosen on validation"
-    if len(train.texts) < len(train_targets):
-        note += f"; trained on a sample of {len(train.texts):,} of {len(train_targets):,} examples"
+    if len(train.texts) < len(train_texts):
+        note += f"; trained on a sample of {len(train.texts):,} of {len(train_texts):,} examples"
     seconds = time.perf_counter() - start
     return [majority, Baseline("linear", "TF-IDF + linear", note, seconds, linear.probabilities)]
 
 
-def _train_majority(targets: Targets, labels: Labels) -> Baseline:
+def _train_majority(targets: Targets | csr_array, labels: Labels) -> Baseline:
     """Scores every text with the labels' shares of the training examples."""
     start = time.perf_counter()
     if labels.multi_label:
-        shares = targets.mean(axis=0)
+        shares = targets.sum(axis=0) / targets.shape[0]
     else:
         shares = np.bincount(targets, minlength=len(labels)) / len(targets)
 
@@ -132,34 +133,42 @@ class _Sample:
 
     @classmethod
     def of(
-        cls, texts: Texts, targets: Targets, labels: Labels, max_examples: int, seed: int
+        cls,
+        texts: Texts,
+        targets: Targets | csr_array,
+        labels: Labels,
+        max_examples: int,
+        seed: int,
     ) -> _Sample:
         picked = sample_examples(targets, labels, max_examples, seed)
-        taken = _take(texts, picked)
+        taken, chosen = _take(texts, picked), targets[picked]
+        if issparse(chosen):
+            chosen = chosen.toarray()
         allowed = min(MAX_CHARACTERS, MAX_CHARACTERS_TIMES_LABELS // len(labels))
         characters = sum(_length(text) for text in taken)
         if characters > allowed:
             fewer = max(1, len(taken) * allowed // characters)
-            within = sample_examples(targets[picked], labels, fewer, seed)
-            picked, taken = picked[within], [taken[index] for index in within.tolist()]
-        return cls(taken, targets[picked])
+            within = sample_examples(chosen, labels, fewer, seed)
+            chosen, taken = chosen[within], [taken[index] for index in within.tolist()]
+        return cls(taken, chosen)
 
 
 def sample_examples(
-    targets: Targets, labels: Labels, size: int, seed: int
+    targets: Targets | csr_array, labels: Labels, size: int, seed: int
 ) -> npt.NDArray[np.int64]:
     """A random sample's indices, in order: all examples if there are not more than ``size``.
 
     Each label keeps its share; a label that would be lost keeps one example, beyond the size. With
     several labels a text, the sample is a plain one.
     """
-    shuffled = np.random.default_rng(seed).permutation(len(targets))
-    if size >= len(targets):
-        return np.arange(len(targets))
+    count = targets.shape[0]
+    if size >= count:
+        return np.arange(count)
+    shuffled = np.random.default_rng(seed).permutation(count)
     if labels.multi_label:
         return np.sort(shuffled[:size])
     by_label = shuffled[np.argsort(targets[shuffled], kind="stable")]
-    spread = by_label[np.linspace(0, len(targets) - 1, size).round().astype(np.int64)]
+    spread = by_label[np.linspace(0, count - 1, size).round().astype(np.int64)]
     present, one_of_each = np.unique(targets[shuffled], return_index=True)
     lost = ~np.isin(present, targets[spread])
     return np.union1d(spread, shuffled[one_of_each[lost]])
