@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
-import numpy as np
 from torch import distributed, nn
 
 from textmill.bundle import write_bundle
@@ -22,6 +21,7 @@ from textmill.configuration.composing import Composed, read_config
 from textmill.configuration.overrides import override_of
 from textmill.configuration.schema import TrainConfig
 from textmill.data.examples import Examples
+from textmill.data.statistics import label_counts
 from textmill.data.tokens import TokenizedSplit, tokenize_split
 from textmill.encoding import Lengths, Padding
 from textmill.environment import describe_environment
@@ -366,9 +366,7 @@ def _network(config: TrainConfig, encoder: Encoder, labels: Labels) -> nn.Module
 
 def _loss(config: TrainConfig, examples: Examples) -> ClassificationLoss:
     labels, train = examples.labels, examples.splits["train"]
-    column = train.with_format("numpy")["label"][:]
-    ids = np.concatenate(list(column)) if labels.multi_label else column
-    counts = np.bincount(ids, minlength=len(labels))
+    counts = label_counts(train, labels)
     weights = resolve_class_weights(config.loss.class_weights, labels, counts, len(train))
     return ClassificationLoss(labels, weights, config.loss.label_smoothing)
 

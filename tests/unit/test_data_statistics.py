@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from tests.sources import RowsSource, labelled
+from textmill.data import statistics
 from textmill.data.checks import Policies
 from textmill.data.loading import Columns, Examples, LabelRule, load_examples
-from textmill.data.statistics import describe_examples
+from textmill.data.statistics import describe_examples, label_counts
 
 
 def examples_of(source: RowsSource, rule: LabelRule = LabelRule()) -> Examples:  # noqa: B008
@@ -36,6 +37,19 @@ def test_labels_are_counted_in_each_split(described: dict[str, Any]) -> None:
     assert train["count"] == 102
     assert train["labels"]["no"] == {"count": 101, "share": 101 / 102}
     assert test["labels"]["yes"] == {"count": 1, "share": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"), [("aabaaba", [5, 2]), ([[], ["a"], ["a", "b"], [], ["a"]], [3, 1])]
+)
+def test_labels_are_counted_over_many_batches(
+    raw: str | list[list[str]], expected: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(statistics, "_ROWS_IN_BATCH", 2)
+    rows = labelled(*((f"text {number}", label) for number, label in enumerate(raw)))
+    rule = LabelRule(multi_label=isinstance(raw, list))
+    examples = examples_of(RowsSource(train=rows), rule)
+    assert label_counts(examples.splits["train"], examples.labels).tolist() == expected
 
 
 def test_lengths_are_described_by_percentiles(described: dict[str, Any]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping
 
 import numpy as np
@@ -55,7 +54,7 @@ def describe_examples(
         others = [digests[other] for other in digests if other != split]
         splits[split] = {
             "count": len(dataset),
-            **_label_counts(dataset, examples.labels),
+            **_described_labels(dataset, examples.labels),
             "characters": _percentiles(_characters(dataset)),
             **_token_lengths(lengths, max_length),
             "duplicates": len(dataset) - len(np.unique(digests[split])),
@@ -66,22 +65,29 @@ def describe_examples(
     return {**examples.as_record(), "max_length": max_length, "splits": splits}
 
 
-def _label_counts(dataset: Dataset, labels: Labels) -> dict[str, object]:
-    counts: Counter[int] = Counter()
-    unlabelled = 0
+def label_counts(dataset: Dataset, labels: Labels) -> npt.NDArray[np.int64]:
+    """How many rows of a split have each label, ``[labels]``."""
+    counts = np.zeros(len(labels), dtype=np.int64)
     for batch in _batches(dataset):
         column = batch["label"]
-        if labels.multi_label:
-            unlabelled += pc.sum(pc.equal(pc.list_value_length(column), 0)).as_py()
-            column = pc.list_flatten(column)
-        counts.update(column.to_pylist())
-    return {
-        "labels": {
-            name: {"count": counts[index], "share": counts[index] / max(len(dataset), 1)}
-            for index, name in enumerate(labels.names)
-        },
-        "unlabelled": unlabelled,
+        ids = pc.list_flatten(column) if labels.multi_label else column
+        counts += np.bincount(ids.to_numpy(), minlength=len(labels))
+    return counts
+
+
+def _described_labels(dataset: Dataset, labels: Labels) -> dict[str, object]:
+    counts = label_counts(dataset, labels).tolist()
+    shares = {
+        name: {"count": count, "share": count / max(len(dataset), 1)}
+        for name, count in zip(labels.names, counts, strict=True)
     }
+    return {"labels": shares, "unlabelled": _unlabelled(dataset) if labels.multi_label else 0}
+
+
+def _unlabelled(dataset: Dataset) -> int:
+    """The rows without a label."""
+    lengths = (pc.list_value_length(batch["label"]).to_numpy() for batch in _batches(dataset))
+    return sum(int((length == 0).sum()) for length in lengths)
 
 
 def _characters(dataset: Dataset) -> npt.NDArray[np.integer]:
