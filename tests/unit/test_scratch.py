@@ -50,6 +50,15 @@ def fail(*_: object) -> None:
     raise KeyboardInterrupt
 
 
+def test_of_too_many_texts_some_make_the_vocabulary(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scratch, "MOST_TEXTS", 4)
+    texts = [word for word in ("alpha", "beta", "gamma", "delta") for _ in range(2)]
+    texts[1::2] = ["xyz"] * 4
+    learned = learn_tokenizer(split(texts), SIZE).get_vocab()
+    assert learned == learn_tokenizer(split(texts[::2]), SIZE).get_vocab()
+    assert "x" not in learned
+
+
 class TestEncoder:
     def test_it_is_as_large_as_asked_for(self) -> None:
         encoder = make()

@@ -36,6 +36,7 @@ SPECIAL_TOKENS = (PADDING, UNKNOWN, BEGIN, END, MASK)
 CONTINUED = "##"  # before a piece that doesn't begin its word
 LONGEST_WORD = 64  # characters; WordPiece gives up on longer ones, as where no spaces are written
 ROWS_AT_ONCE = 1000
+MOST_TEXTS = 1_000_000  # that a vocabulary is learned from; more hardly change it
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,10 +103,12 @@ def _write_encoder(texts: Dataset, size: Size, seed: int, folder: Path) -> None:
 def learn_tokenizer(texts: Dataset, size: Size) -> PreTrainedTokenizerFast:
     """Learns a WordPiece tokenizer; the same texts give the same one, in any process.
 
-    Capital letters are read as small ones; accents stay.
+    Capital letters are read as small ones; accents stay. Of more than `MOST_TEXTS` texts, every
+    second one is read, or every third, and so on.
     """
     from transformers import PreTrainedTokenizerFast
 
+    texts = texts.select(range(0, len(texts), max(1, -(-len(texts) // MOST_TEXTS))))
     characters, pieces = _alphabet(texts, most=(size.vocabulary - len(SPECIAL_TOKENS)) // 2)
     learning = _tokenizer({})
     # The trainer numbers pieces of one character as it meets them, in an order that changes from
