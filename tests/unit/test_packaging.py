@@ -1,0 +1,207 @@
+"""Other forms of a model are added to a bundle only if they prove as good, and verified there."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from tests.bundles import MULTI, make_bundle
+from tests.tiny import SENTENCES
+from textmill.bundle import read_bundle
+from textmill.cli import main
+from textmill.encoding import LengthPolicy
+from textmill.errors import InputError, MachineError
+from textmill.forms.choosing import choose_form
+from textmill.forms.exporting import quantize
+from textmill.packaging import examples_of, package
+from textmill.parity import ODD_TEXTS, Examples
+from textmill.predictor import Predictor
+from textmill.verification import verify
+
+TEXTS = [*SENTENCES, *ODD_TEXTS]
+
+
+@pytest.fixture(scope="module")
+def whole(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle with all forms; read only."""
+    folder = make_bundle(tiny_encoder, tmp_path_factory.mktemp("whole") / "bundle")
+    # The labels of a random network hang by a thread; that they may differ is not the point here.
+    examples = Examples(SENTENCES, None, "", "six sentences")
+    made = package(folder, examples, int8=True)
+    assert made.refusal is None
+    return folder
+
+
+@pytest.fixture
+def bundle(whole: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(whole, tmp_path / "bundle"))
+
+
+def edit_json(path: Path, **values: object) -> None:
+    path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
+
+
+def different(path: Path) -> list[str]:
+    return [check.part for check in verify(path) if check.holds is False]
+
+
+def test_each_form_is_recorded_with_its_proof(whole: Path) -> None:
+    forms = json.loads((whole / "textmill.json").read_text())["forms"]
+    assert set(forms) == {"onnx", "int8"}
+    assert forms["onnx"]["figures"]["largest_difference"] < 1e-4
+    assert forms["int8"]["figures"]["equal_labels"] == 1
+    assert set(forms["onnx"]["versions"]) == {"torch", "transformers", "onnx", "onnxruntime"}
+    assert not list(whole.glob(".export*"))
+
+
+def test_attention_is_fused(whole: Path) -> None:
+    graph = onnx.load(whole / "onnx/model.onnx").graph
+    assert sum(node.op_type == "Attention" for node in graph.node) == 2
+
+
+def test_the_graph_gives_torch_s_scores_in_batches_of_any_size(whole: Path) -> None:
+    original = Predictor.from_bundle(whole, form="torch")
+    graph = Predictor.from_bundle(whole, form="onnx")
+    expected = original.probabilities(TEXTS)
+    for size in (1, 3, None):
+        found = graph.probabilities(TEXTS, batch_size=size)
+        np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def test_int8_is_what_is_used_on_a_processor_unless_another_is_chosen(whole: Path) -> None:
+    assert Predictor.from_bundle(whole).form == "int8"
+    chosen = [Predictor.from_bundle(whole, form=form).form for form in ("torch", "onnx", "int8")]
+    assert chosen == ["torch", "onnx", "int8"]
+
+
+@pytest.mark.parametrize("kind", ["several labels", "pairs"])
+def test_pairs_and_several_labels(kind: str, tiny_encoder: Path, tmp_path: Path) -> None:
+    pairs = kind == "pairs"
+    folder = (
+        make_bundle(tiny_encoder, tmp_path / "bundle", text_columns=("first", "second"))
+        if pairs
+        else make_bundle(tiny_encoder, tmp_path / "bundle", MULTI, thresholds=[0.2, 0.5, 0.8])
+    )
+    package(folder, examples_of(folder, None), int8=False)
+    texts = list(zip(SENTENCES, reversed(SENTENCES), strict=True)) if pairs else SENTENCES
+    original = Predictor.from_bundle(folder, form="torch").predict(texts)
+    found = Predictor.from_bundle(folder, form="onnx").predict(texts)
+    assert [one.label for one in found] == [one.label for one in original]
+    assert not different(folder)
+
+
+def test_a_ruined_int8_form_is_refused_with_its_figures(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ruined(source: Path, path: Path, *, careful: bool) -> None:
+        quantize(source, path, careful=careful)
+        model = onnx.load(path)
+        for weights in model.graph.initializer:
+            values = numpy_helper.to_array(weights)
+            if values.dtype == np.int8:
+                turned = numpy_helper.from_array(values[::-1].copy(), weights.name)
+                weights.CopyFrom(turned)
+        onnx.save(model, path)
+
+    monkeypatch.setattr("textmill.packaging.quantize", ruined)
+    made = package(bundle, Examples(SENTENCES, None, "", "six sentences"), int8=True)
+    assert isinstance(made.refusal, MachineError)
+    assert "of 6 texts of six sentences; allowed: at least 99% equal" in made.refusal.problems[0]
+    assert Predictor.from_bundle(bundle).form == "onnx"
+    assert sorted(path.name for path in (bundle / "onnx").iterdir()) == ["model.onnx"]
+
+
+def test_nothing_changes_when_the_graph_is_not_the_original(
+    tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = make_bundle(tiny_encoder, tmp_path / "bundle")
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    monkeypatch.setattr("textmill.parity.TOLERANCE", 0.0)
+    with pytest.raises(MachineError, match="the exported model is not the original"):
+        package(folder, examples_of(folder, None), int8=False)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+class TestVerify:
+    def test_a_whole_bundle(self, whole: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["verify", str(whole)]) == 0
+        assert "form int8" in capsys.readouterr().out
+
+    def test_a_swapped_label_order(self, bundle: Path) -> None:
+        names = ["good", "fair", "bad"]
+        edit_json(
+            bundle / "config.json",
+            id2label=dict(enumerate(names)),
+            label2id={name: index for index, name in enumerate(names)},
+        )
+        assert "labels" in different(bundle)
+        assert main(["verify", str(bundle)]) == 1
+
+    def test_an_edited_tokenizer(self, bundle: Path) -> None:
+        path = bundle / "tokenizer.json"
+        path.write_text(path.read_text().replace('"lowercase": true', '"lowercase": false'))
+        assert "tokenizer" in different(bundle)
+
+    def test_cut_off_weights(self, bundle: Path) -> None:
+        path = bundle / "model.safetensors"
+        path.write_bytes(path.read_bytes()[:-100])
+        assert different(bundle) == ["bundle"]
+
+    def test_changed_weights(self, bundle: Path) -> None:
+        path = bundle / "model.safetensors"
+        content = bytearray(path.read_bytes())
+        content[-2000:] = bytes(2000)
+        path.write_bytes(content)
+        assert {"weights", "form torch"} <= set(different(bundle))
+
+    def test_moved_thresholds(self, bundle: Path) -> None:
+        edit_json(bundle / "textmill.json", thresholds=[0.9, 0.0, 0.9])
+        assert different(bundle) == ["thresholds"]
+
+    @pytest.mark.parametrize("form", ["onnx", "int8"])
+    def test_a_form_that_is_not_the_proved_one(self, bundle: Path, form: str) -> None:
+        record = read_bundle(bundle).info.forms[form]  # type: ignore[index]
+        (bundle / record.file).write_bytes((bundle / record.file).read_bytes() + b"\n")
+        assert different(bundle) == [f"form {form}"]
+
+
+class TestChoosing:
+    def test_torch_where_there_is_no_other(self) -> None:
+        assert choose_form("auto", (), "cpu", "here") == "torch"
+
+    def test_torch_without_onnxruntime(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(
+            "textmill.forms.choosing.find_spec", lambda name: None if "onnx" in name else name
+        )
+        assert choose_form("auto", ("int8",), "cpu", "here") == "torch"
+
+    def test_a_form_that_is_missing(self) -> None:
+        with pytest.raises(InputError, match=r"no form 'int8'.*textmill export here"):
+            choose_form("int8", ("onnx",), "cpu", "here")
+
+    def test_a_form_that_does_not_fit_the_device(self) -> None:
+        with pytest.raises(InputError, match="not for cuda"):
+            choose_form("onnx", ("onnx",), "cuda", "here")
+
+
+def test_texts_of_a_file_judge_int8(whole: Path, tmp_path: Path) -> None:
+    path = tmp_path / "texts.txt"
+    path.write_text("one text\nanother\n")
+    assert examples_of(whole, path).texts == ["one text", "another"]
+    path.write_text("")
+    with pytest.raises(InputError, match="there are no texts"):
+        examples_of(whole, path)
+
+
+def test_long_texts_are_cut_in_every_form(tiny_encoder: Path, tmp_path: Path) -> None:
+    folder = make_bundle(tiny_encoder, tmp_path / "b", policy=LengthPolicy(9, "keep_ends"))
+    package(folder, examples_of(folder, None), int8=False)
+    original = Predictor.from_bundle(folder, form="torch").probabilities(TEXTS)
+    found = Predictor.from_bundle(folder, form="onnx").probabilities(TEXTS)
+    np.testing.assert_allclose(found, original, atol=1e-4)
