@@ -57,5 +57,5 @@ $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(VENV)/bin/pip
 	@touch $(VENV)/.installed $@
 
 $(VENV)/.installed-bench: pyproject.toml constraints.txt | $(VENV)/bin/pip
-	$(INSTALL) '.[bench]'
+	$(INSTALL) '.[bench,onnx]'
 	@touch $(VENV)/.installed $@

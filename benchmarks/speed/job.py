@@ -60,12 +60,14 @@ class ScoringJob:
 
     Args:
         bundle: The trained classifier.
+        forms: Of the classifier, as `textmill.load` takes them.
         texts: The texts.
         labels: Their labels, as transformers gives them in float32.
         alone: How many of them are also scored one by one.
     """
 
     bundle: Path
+    forms: tuple[str, ...]
     texts: tuple[str, ...]
     labels: tuple[str, ...]
     alone: int

@@ -15,6 +15,8 @@ from benchmarks.speed.own import composed_training, train_bundle
 from benchmarks.speed.plan import Plan, Texts
 from benchmarks.speed.results import Facts
 from benchmarks.speed.scorers import float32_labels
+from textmill.bundle import read_bundle
+from textmill.cli import main as textmill
 from textmill.encoding import encode
 from textmill.labels import Labels
 from textmill.model.network import build_network
@@ -63,6 +65,8 @@ def make_job(plan: Plan, texts: Texts, folder: Path) -> Job:
 def make_scoring_job(plan: Plan, folder: Path, bundle: Path | None) -> ScoringJob:
     """Takes texts of the first data set, and trains a classifier on it where none is given.
 
+    That one gets all forms that there are; one that is given keeps those that it has.
+
     Args:
         plan: Says how many texts, and how long is trained.
         folder: Where the classifier is written.
@@ -71,10 +75,14 @@ def make_scoring_job(plan: Plan, folder: Path, bundle: Path | None) -> ScoringJo
     overrides = [*plan.overrides(plan.texts[0]), *plan.scored_training]
     if bundle is None:
         bundle = train_bundle(overrides, folder)
+        # A form that does not pass its proof is left out, and takes no part.
+        textmill(["export", str(bundle), "--precision", "int8"])
     config = composed_training(overrides).config
     examples = examples_of(config.data, SEED)
     texts = tuple(examples.splits["train"]["text"][: plan.scored])
-    return ScoringJob(bundle, texts, tuple(float32_labels(bundle, texts)), plan.scored_alone)
+    labels = tuple(float32_labels(bundle, texts))
+    forms = ("torch", *read_bundle(bundle).info.forms)
+    return ScoringJob(bundle, forms, texts, labels, plan.scored_alone)
 
 
 def _pick(examples: Dataset, names: tuple[str, ...], count: int) -> list[Row]:

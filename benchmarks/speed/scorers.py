@@ -14,6 +14,7 @@ import textmill
 from benchmarks.speed.job import ScoringJob
 from benchmarks.speed.results import Scored
 from textmill.environment import peak_memory
+from textmill.forms.choosing import FormChoice
 
 WARM_UP = 16
 BATCH = 32
@@ -31,9 +32,14 @@ def score_with_pipeline(job: ScoringJob) -> Scored:
     return _measure(_pipeline(job.bundle), job)
 
 
-def score_by_default(job: ScoringJob) -> Scored:
-    """Textmill's Python API, without any settings."""
-    predictor = textmill.load(job.bundle)
+def score_with_form(job: ScoringJob, form: FormChoice) -> Scored:
+    """Textmill's Python API.
+
+    Args:
+        job: What is scored.
+        form: Of the classifier; ``auto`` is what the API takes without any settings.
+    """
+    predictor = textmill.load(job.bundle, form=form)
 
     def label(texts: Sequence[str]) -> list[str]:
         return [str(found.label) for found in predictor.predict(texts)]

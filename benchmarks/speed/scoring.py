@@ -9,13 +9,17 @@ from benchmarks.speed.rounds import Turns, later
 PIPELINE = "transformers pipeline"
 TEXTMILL = "Textmill"
 
-CONTESTANTS = {
-    PIPELINE: "scorers:score_with_pipeline",
-    TEXTMILL: "scorers:score_by_default",
-}
-
 
 def measure_scoring(job: ScoringJob, turns: Turns, rounds: int) -> dict[str, list[Scored]]:
-    """What each contestant needs for the same texts, a turn each round."""
-    jobs = {name: later(function, Scored, job) for name, function in CONTESTANTS.items()}
+    """What each contestant needs for the same texts, a turn each round.
+
+    Textmill takes part as it is loaded without any settings, and with each form of the classifier.
+    """
+    jobs = {
+        PIPELINE: later("scorers:score_with_pipeline", Scored, job),
+        TEXTMILL: later("scorers:score_with_form", Scored, job, "auto"),
+    }
+    for form in job.forms:
+        name = f"{TEXTMILL}, form {form}"
+        jobs[name] = later("scorers:score_with_form", Scored, job, form)
     return turns.in_rounds("scoring", jobs, rounds)

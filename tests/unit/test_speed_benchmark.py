@@ -78,7 +78,11 @@ def test_the_parts_of_a_step_are_less_than_the_whole(measured: tuple[Results, Pa
 
 
 def test_scores_agree_with_those_of_transformers(measured: tuple[Results, Path]) -> None:
-    assert {turn.agreement for turns in measured[0].scoring.values() for turn in turns} == {1.0}
+    agreement = {name: turn.agreement for name, (turn,) in measured[0].scoring.items()}
+    for exact in ("transformers pipeline", "Textmill, form torch", "Textmill, form onnx"):
+        assert agreement[exact] == 1
+    # As it is loaded by default, in 8-bit integers where these have passed their proof.
+    assert agreement["Textmill"] > 0.8
 
 
 def test_what_was_measured_is_read_back_as_it_was(measured: tuple[Results, Path]) -> None:
