@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import ast
 import hashlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
+import textmill
 from textmill.errors import InputError
 from textmill.labels import Labels
 from textmill.model import baselines
@@ -268,6 +271,12 @@ class TestBounds:
         assert len(np.unique(picked)) == 30
         assert (picked == sample_examples(np.zeros((100, 2), dtype=int), labels, 30, 0)).all()
         assert set(picked) != set(sample_examples(np.zeros((100, 2), dtype=int), labels, 30, 1))
+
+
+def test_training_does_not_wait_for_scikit_learn_until_a_baseline_needs_it() -> None:
+    for path in Path(textmill.__path__[0]).rglob("*.py"):
+        for statement in ast.parse(path.read_text(encoding="utf-8")).body:
+            assert "sklearn" not in ast.unparse(statement).partition("\n")[0], path
 
 
 def test_the_time_is_measured() -> None:

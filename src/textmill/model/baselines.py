@@ -6,20 +6,20 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize_scalar
 from scipy.sparse import csr_array, csr_matrix, hstack, issparse
 from scipy.special import expit, softmax
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.svm import LinearSVC
 
 from textmill.labels import Labels
 from textmill.model.metric_names import monitor_mode
 from textmill.model.metrics import classification_metrics, example_losses
+
+if TYPE_CHECKING:
+    from sklearn.feature_extraction.text import TfidfVectorizer
 
 MAX_EXAMPLES = 50_000
 PENALTIES = (0.1, 0.3, 1.0, 3.0)
@@ -255,6 +255,8 @@ def _fit_vectorizer(texts: Texts, labels: Labels) -> tuple[TfidfVectorizer, csr_
     Returns:
         The vectorizer and the features of the texts; None if they have no words.
     """
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
     sides = _sides(texts)
     together = [text for side in sides for text in side]
     for minimum in (2, 1) if len(texts) >= FEW_TEXTS else (1,):
@@ -297,6 +299,9 @@ def _joined(sides: list[csr_matrix]) -> csr_matrix:
 def _fit_machines(
     features: csr_matrix, targets: Targets, labels: Labels, penalty: float, seed: int
 ) -> list[Any]:
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.svm import LinearSVC
+
     columns = targets.T if labels.multi_label else targets[None]
     with warnings.catch_warnings():
         # Validation judges what comes out, fully converged or not.
