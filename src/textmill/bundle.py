@@ -20,6 +20,7 @@ from safetensors import SafetensorError, safe_open
 
 from textmill.encoding import LengthPolicy, Overflow, Padding, PlainTokenizer
 from textmill.errors import InputError, MachineError
+from textmill.first_token import compute_first_token_only
 from textmill.forms.choosing import OTHER_FORMS, FormName
 from textmill.forms.onnx_form import onnx_scorer
 from textmill.labels import Labels
@@ -293,6 +294,7 @@ def load_network(bundle: Bundle) -> tuple[PreTrainedModel, PreTrainedTokenizerFa
     if loading["missing_keys"]:
         names = ", ".join(sorted(loading["missing_keys"])[:3])
         raise _broken(folder / WEIGHTS_FILE, f"weights are missing ({names})")
+    compute_first_token_only(model)
     return model, tokenizer
 
 

@@ -12,6 +12,7 @@ from safetensors import SafetensorError
 from torch import nn
 
 from textmill.errors import InputError, MachineError
+from textmill.first_token import compute_first_token_only
 from textmill.labels import Labels
 from textmill.quiet import quiet_transformers
 
@@ -153,6 +154,7 @@ def build_network(
         config=config,
         dtype=torch.float32,
     )
+    compute_first_token_only(network)
     if freeze == "embeddings":
         network.get_input_embeddings().requires_grad_(requires_grad=False)
     elif freeze == "encoder":
