@@ -24,10 +24,11 @@ def compute_first_token_only(network: PreTrainedModel) -> None:
     """
     if network.config.model_type not in READ_FIRST_TOKEN or network.config.is_decoder:
         return
-    layers: Any = network.base_model.encoder.layer
+    base: Any = network.base_model
+    last = base.encoder.layer[-1]
     # A class of its own, and not a hook: copies of the network and adapters in it work as before.
-    kind = type(layers[-1])
-    layers[-1].__class__ = type(f"FirstToken{kind.__name__}", (_FirstTokenLayer, kind), {})
+    kind = type(last)
+    last.__class__ = type(f"FirstToken{kind.__name__}", (_FirstTokenLayer, kind), {})
 
 
 class _FirstTokenLayer:
@@ -47,7 +48,7 @@ class _FirstTokenLayer:
         attention, first = self.attention.self, hidden_states[:, :1]
 
         def heads(states: Tensor) -> Tensor:
-            return states.unflatten(-1, (-1, attention.attention_head_size)).transpose(1, 2)
+            return states.view(*states.shape[:2], -1, attention.attention_head_size).transpose(1, 2)
 
         attended = functional.scaled_dot_product_attention(
             heads(attention.query(first)),

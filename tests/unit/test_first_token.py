@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -36,7 +37,8 @@ def whole(request: pytest.FixtureRequest) -> PreTrainedModel:
         attention_probs_dropout_prob=0.0,
         num_labels=3,
     )
-    network: PreTrainedModel = AutoModelForSequenceClassification.from_config(config)
+    make: Any = AutoModelForSequenceClassification.from_config
+    network: PreTrainedModel = make(config)
     return network
 
 
@@ -84,8 +86,8 @@ def test_what_is_saved_is_the_stock_network(whole: PreTrainedModel, tmp_path: Pa
 
 def test_dropout_is_as_the_network_has_it(whole: PreTrainedModel) -> None:
     changed = first_only(whole).train()
-    last = changed.base_model.encoder.layer[-1]  # type: ignore[union-attr, index]
-    last.attention.self.dropout.p = 0.5  # type: ignore[union-attr]
+    base: Any = changed.base_model
+    base.encoder.layer[-1].attention.self.dropout.p = 0.5
     batch = padded_batch()
     assert not torch.equal(changed(**batch).logits, changed(**batch).logits)
     changed.eval()
