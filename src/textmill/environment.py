@@ -105,6 +105,13 @@ def has_bfloat16() -> bool:
     return bool({"avx512_bf16", "amx_bf16", "bf16"} & flags)
 
 
+def usable_cores() -> int:
+    """The processor cores that this process may use: those of its container, not of the machine."""
+    from joblib import cpu_count
+
+    return int(cpu_count())
+
+
 def _git(folder: Path, *arguments: str) -> str | None:
     try:
         result = subprocess.run(

@@ -22,7 +22,7 @@ from textmill.data.batches import Collator, LengthGroupedBatchSampler, make_load
 from textmill.data.stream import BatchStream, epoch_ends
 from textmill.data.tokens import TokenizedSplit
 from textmill.encoding import Padding
-from textmill.environment import has_bfloat16
+from textmill.environment import has_bfloat16, usable_cores
 from textmill.errors import InputError
 from textmill.labels import Labels
 from textmill.model.checkpoints import (
@@ -75,6 +75,8 @@ class Hardware:
             them; ``auto`` is ``ddp`` for several.
         precision: One of Lightning's, or ``auto``.
         workers: Processes that read and pad batches, for each training process.
+        threads: Processor threads of each training process; None takes the cores that it may use,
+            which several processes share.
     """
 
     accelerator: str
@@ -82,6 +84,7 @@ class Hardware:
     strategy: Literal["auto", "ddp", "fsdp"]
     precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"]
     workers: int
+    threads: int | None = None
 
     @property
     def resolved_precision(self) -> Literal["32-true", "bf16-mixed", "16-mixed"]:
@@ -89,6 +92,16 @@ class Hardware:
         if self.precision != "auto":
             return self.precision
         return "bf16-mixed" if has_bfloat16() else "32-true"
+
+    @property
+    def resolved_threads(self) -> int:
+        """The threads of each process.
+
+        A container may be allowed fewer cores than the machine has, which torch doesn't ask about.
+        """
+        if self.threads is not None:
+            return self.threads
+        return max(1, min(torch.get_num_threads(), usable_cores() // self.devices))
 
     def check(self) -> None:
         """Makes sure that the machine has the devices asked for.
@@ -314,6 +327,7 @@ def _trainer(
     monitor, plan = checkpoints.monitor, checkpoints.plan
     # Observers come first, so that a checkpoint has seen what they have.
     callbacks: list[L.Callback] = [
+        _Threads(hardware.resolved_threads),
         *observers,
         checkpoints,
         ShowProgress(plan.total_batches, done, monitor),
@@ -361,9 +375,19 @@ def _early_stopping(monitor: str, patience: int, mode: str) -> EarlyStopping:
     )
 
 
+class _Threads(L.Callback):
+    """Has each process compute with so many threads, whatever Lightning has given it."""
+
+    def __init__(self, threads: int) -> None:
+        self._threads = threads
+
+    def on_fit_start(self, *_: object) -> None:
+        torch.set_num_threads(self._threads)
+
+
 @contextmanager
 def _same_threads() -> Iterator[None]:
-    """Gives torch its threads back, which Lightning divides among several processes."""
+    """Gives torch back the threads that it had before the training."""
     threads = torch.get_num_threads()
     try:
         yield

@@ -329,7 +329,11 @@ def _describe(run: Run, prepared: _Prepared, share_cut: float) -> None:
         cut = round(share_cut * len(examples.splits["train"]))
         _tell(f"{cut:,} training texts ({share_cut:.1%}) are longer than data.max_length")
     precision, devices = made_from["precision"], config.trainer.devices
-    _tell(f"model {config.model.name}, precision {precision}, {devices} device(s)")
+    threads = _hardware(config).resolved_threads
+    _tell(
+        f"model {config.model.name}, precision {precision}, {devices} device(s), "
+        f"{threads} thread(s) each"
+    )
 
 
 def _check_monitor(monitor: str, labels: Labels) -> None:
@@ -459,6 +463,7 @@ def _hardware(config: TrainConfig) -> Hardware:
         trainer.strategy,
         trainer.precision,
         trainer.workers,
+        trainer.threads,
     )
 
 

@@ -10,12 +10,14 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+import torch
 import yaml
 from safetensors.torch import load_file
 from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 
 from textmill import load
 from textmill.cli import main
+from textmill.model.module import Batch, Classifier
 
 GOOD, BAD = ("great", "lovely", "clever", "perfect"), ("awful", "dull", "silly", "loud")
 
@@ -225,6 +227,22 @@ def test_a_setting_of_the_machine_leaves_the_weights_alone(
 ) -> None:
     run = train(arguments, "baselines.enabled=false", override)
     assert (run / "model" / "model.safetensors").read_bytes() == plain_weights
+
+
+def test_training_computes_with_as_many_threads_as_asked_for(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step, seen = Classifier.training_step, set()
+
+    def counting_step(self: Classifier, batch: Batch, batch_idx: int) -> dict[str, torch.Tensor]:
+        seen.add(torch.get_num_threads())
+        return step(self, batch, batch_idx)
+
+    monkeypatch.setattr(Classifier, "training_step", counting_step)
+    before = torch.get_num_threads()
+    train(arguments, "baselines.enabled=false", "trainer.max_steps=2", "trainer.threads=3")
+    assert seen == {3}
+    assert torch.get_num_threads() == before
 
 
 def test_the_baseline_says_when_it_had_to_sample(

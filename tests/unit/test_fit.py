@@ -20,6 +20,31 @@ def test_automatic_precision_is_bfloat16_only_where_the_hardware_computes_it(
     assert Hardware("auto", 1, "auto", "16-mixed", 0).resolved_precision == "16-mixed"
 
 
+@pytest.mark.parametrize(
+    ("asked", "torch_has", "usable", "devices", "taken"),
+    [
+        pytest.param(3, 8, 8, 1, 3, id="as-asked"),
+        pytest.param(None, 8, 8, 1, 8, id="all-cores"),
+        pytest.param(None, 64, 2, 1, 2, id="a-container-with-fewer-cores"),
+        pytest.param(None, 1, 8, 1, 1, id="OMP_NUM_THREADS"),
+        pytest.param(None, 8, 8, 2, 4, id="shared-by-two"),
+        pytest.param(None, 2, 2, 4, 1, id="never-none"),
+    ],
+)
+def test_threads_are_the_cores_that_may_be_used(
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    asked: int | None,
+    torch_has: int,
+    usable: int,
+    devices: int,
+    taken: int,
+) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: torch_has)
+    monkeypatch.setattr(fit, "usable_cores", lambda: usable)
+    assert Hardware("cpu", devices, "auto", "auto", 0, asked).resolved_threads == taken
+
+
 def test_devices_that_are_not_there_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     Hardware("gpu", 2, "auto", "auto", 0).check()

@@ -242,6 +242,7 @@ class TrainerSection(Section):
     devices: Positive
     strategy: Literal["auto", "ddp", "fsdp"]
     workers: NotNegative
+    threads: Positive | None
     monitor: Text
     validations: Positive
     patience: Positive | None
