@@ -20,7 +20,6 @@ from safetensors import SafetensorError, safe_open
 
 from textmill.encoding import LengthPolicy, Overflow, Padding, PlainTokenizer
 from textmill.errors import InputError, MachineError
-from textmill.first_token import compute_first_token_only
 from textmill.forms.choosing import OTHER_FORMS, FormName
 from textmill.forms.onnx_form import onnx_scorer
 from textmill.labels import Labels
@@ -272,6 +271,7 @@ def load_network(bundle: Bundle) -> tuple[PreTrainedModel, PreTrainedTokenizerFa
     import torch
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+    from textmill.first_token import compute_first_token_only
     from textmill.quiet import quiet_transformers
 
     folder = bundle.folder
