@@ -34,9 +34,9 @@ from textmill.attribution import (
 )
 from textmill.encoding import LengthPolicy, Overflow, token_places
 from textmill.errors import InputError
+from textmill.forms.torch_form import torch_scorer
 from textmill.labels import Labels
 from textmill.predictor import Predictor
-from textmill.forms.torch_form import torch_scorer
 
 TEXTS = [*SENTENCES, "unknown wörds 良い", "a [SEP] inside, isn't it?"]
 TWO = Labels(("no", "yes"))

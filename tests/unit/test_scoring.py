@@ -105,7 +105,8 @@ def test_lengths_are_those_of_what_is_scored(
     tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tokenizer = tiny_tokenizer(tiny_encoder)
-    scorer = torch_scorer(make_model(tiny_encoder, SINGLE), tokenizer, LengthPolicy(8), multi_label=False)
+    model = make_model(tiny_encoder, SINGLE)
+    scorer = torch_scorer(model, tokenizer, LengthPolicy(8), multi_label=False)
     texts = ["", "a film", SENTENCES[0], "the plot is clever"] * 5
     whole = [len(ids) for ids in tokenizer(texts)["input_ids"]]
     monkeypatch.setattr("textmill.scoring.STRETCH", 7)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize_scalar
-from scipy.sparse import csr_array, csr_matrix, hstack, issparse
+from scipy.sparse import csr_array, csr_matrix, hstack
 from scipy.special import expit, softmax
 
 from textmill.labels import Labels
@@ -142,7 +142,7 @@ class _Sample:
     ) -> _Sample:
         picked = sample_examples(targets, labels, max_examples, seed)
         taken, chosen = _take(texts, picked), targets[picked]
-        if issparse(chosen):
+        if isinstance(chosen, csr_array):
             chosen = chosen.toarray()
         allowed = min(MAX_CHARACTERS, MAX_CHARACTERS_TIMES_LABELS // len(labels))
         characters = sum(_length(text) for text in taken)

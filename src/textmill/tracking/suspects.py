@@ -293,7 +293,8 @@ def _logits(predictions: pa.Table, labels: Labels) -> Doubles:
     """What the probabilities are made from, up to a number added to all of a text's."""
     probabilities = label_probabilities(predictions, labels).astype(np.float64)
     clipped = probabilities.clip(_MARGIN, 1 - _MARGIN)
-    return np.log(clipped) - np.log1p(-clipped) if labels.multi_label else np.log(clipped)
+    against = np.log1p(-clipped) if labels.multi_label else 0.0
+    return np.asarray(np.log(clipped) - against)
 
 
 def _at(labels: Labels) -> Callable[[Doubles], Doubles]:
