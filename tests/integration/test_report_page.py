@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,22 +10,13 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Locator, Page, sync_playwright
 
+from tests.browsers import CHROMIUM, OPTIONS, luminance
 from tests.runs_on_disk import TAGS, write_run
 from tests.searches import LATENCY, MCC, make_search, make_trial
 from textmill.labels import Labels
 from textmill.report.search_page import write_search_report
 from textmill.report.writing import write_report
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
-OPTIONS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 SCRIPT = "<script>alert(1)</script>"
 IMAGE = '"><img src=x onerror=alert(1)>'
 CHARTS_OF_SPLITS, CHARTS_OF_TRAINING = 2 * 8, 6
@@ -271,13 +261,3 @@ def test_the_contents_lead_to_every_section(browser: Browser, reports: dict[str,
     assert targets == page.locator("main section").evaluate_all("all => all.map(one => one.id)")
     links.last.click()
     assert page.locator("#reproduce h2").is_visible()
-
-
-def luminance(page: Page, selector: str, property_name: str) -> float:
-    """Relative luminance (WCAG 2) of a colour of the first such element."""
-    text = page.locator(selector).first.evaluate(
-        "(element, name) => getComputedStyle(element).getPropertyValue(name)", property_name
-    )
-    shares = [int(number) / 255 for number in re.findall(r"\d+", text)[:3]]
-    linear = [one / 12.92 if one <= 0.04045 else ((one + 0.055) / 1.055) ** 2.4 for one in shares]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]

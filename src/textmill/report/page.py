@@ -26,6 +26,21 @@ def render(template: str, **values: object) -> str:
     return _environment().get_template(template).render(**values)
 
 
+def inlined(script: str, *styles: str) -> dict[str, str]:
+    """What a page has inside: a script, the digest by which its policy knows it, and a style.
+
+    Args:
+        script: The name of a file in ``templates/``.
+        styles: Such names, too; the later ones have the last word.
+    """
+    code = _read(script)
+    return {
+        "style": Markup("\n".join(map(_read, styles))),  # noqa: S704 - our own
+        "script": Markup(code),  # noqa: S704 - our own
+        "script_digest": base64.b64encode(hashlib.sha256(code.encode()).digest()).decode(),
+    }
+
+
 def number(value: float) -> str:
     """A number for people: four decimals at most, fewer in large ones."""
     if isinstance(value, int):
@@ -72,13 +87,7 @@ def _environment() -> Environment:
         finalize=_legible,
     )
     environment.filters |= {"number": number, "duration": duration, "size": size}
-    script = _read(_SCRIPT)
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    environment.globals |= {
-        "style": Markup(_read(_STYLE)),  # noqa: S704 - our own
-        "script": Markup(script),  # noqa: S704 - our own
-        "script_digest": digest,
-    }
+    environment.globals |= {**inlined(_SCRIPT, _STYLE), "connects": False}
     return environment
 
 
