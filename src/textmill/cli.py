@@ -70,6 +70,7 @@ VERBS = {
     "evaluate": Verb("textmill.evaluate", "judge a bundle on any data set", "evaluate"),
     "config": Verb("textmill.show_config", "show what a key means, its value, and what set it"),
     "predict": Verb("textmill.predict", "label texts with a bundle"),
+    "serve": Verb("textmill.serve", "answer over HTTP which label a text has"),
     "export": Verb("textmill.export", "add the forms of a model that ONNX Runtime computes"),
     "verify": Verb("textmill.verify", "check that a bundle is what was trained, in all its forms"),
     "explain": Verb("textmill.explain", "show which words a label comes from"),

@@ -22,7 +22,7 @@ EXTRAS = {
 }
 OPTIONAL = EXTRAS.keys() - {"dev"}
 # Run as a command, or imported by another for us.
-NOT_IMPORTED = {"accelerate", "pip", "alembic", "cmaes"}
+NOT_IMPORTED = {"accelerate", "pip", "alembic", "cmaes", "httptools", "uvloop"}
 # Named in the configuration, and imported by Hydra.
 PLUGINS = {f"hydra-{name}-launcher" for name in ("joblib", "submitit", "ray")}
 # The plugin wants an older cloudpickle than the rest, so that they are installed by themselves.
