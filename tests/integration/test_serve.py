@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from tests.bundles import MULTI, make_bundle
@@ -280,6 +281,28 @@ def test_texts_are_logged_only_where_asked_for(bundles: Path, tmp_path: Path) ->
         assert told.get("texts") == (None if flags == ["--no-request-log"] else 1)
 
 
+def test_predictions_are_logged_through_a_death_and_to_the_end(
+    bundles: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "predictions"
+    flags = ("--log-predictions", folder, "--log-texts", "--workers", 1)
+    with serving(tmp_path, bundles / "single", *flags) as server:
+        server.post("/predict", {"texts": ["before"]})
+        wait_until(
+            lambda: any(b"before" in path.read_bytes() for path in folder.glob("*/*.arrows"))
+        )
+        os.kill(server.workers[0], signal.SIGKILL)
+        server.wait_for("worker ready", 2)
+        server.post("/predict", {"texts": ["after"]})
+        server.post("/predict", {"texts": []})
+        assert server.end() == 0
+    tables = [pq.read_table(path) for path in folder.glob("*/*")]
+    assert sorted(text for table in tables for text in table["text"].to_pylist()) == [
+        "after",
+        "before",
+    ]
+
+
 class TestSlowAndLeaving:
     def test_a_body_that_does_not_come(self, bundles: Path, tmp_path: Path) -> None:
         head = b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
@@ -360,10 +383,7 @@ class TestSignals:
         with serving(tmp_path, bundles / "single", "--workers", 2, ready=2) as server:
             pids = server.workers.values()
             server.send(signal.SIGKILL)
-            end = time.monotonic() + 30
-            while any(alive(pid) for pid in pids) and time.monotonic() < end:
-                time.sleep(0.05)
-            assert not any(alive(pid) for pid in pids)
+            wait_until(lambda: not any(alive(pid) for pid in pids))
 
     def test_a_new_bundle_is_taken_without_a_lost_request(
         self, served: Path, bundles: Path, tmp_path: Path
@@ -477,6 +497,15 @@ def together(count: int, act: Callable[[], None]) -> None:
         thread.start()
     for thread in threads:
         thread.join()
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        if condition():
+            return
+        time.sleep(0.05)
+    raise AssertionError("it did not happen")
 
 
 def alive(pid: int) -> bool:
