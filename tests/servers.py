@@ -15,6 +15,7 @@ from typing import Any
 import httpx2 as httpx
 
 from tests.forks import start_fork
+from textmill.serving import worker
 
 _PATIENCE_SECONDS = 120
 
@@ -26,14 +27,22 @@ class Server:
         log: The file that its log goes to.
         arguments: What follows ``serve`` on the command line.
         environment: Variables that it has beside those of the tests.
+        linger: Seconds for which it still takes requests once it is told to end.
     """
 
-    def __init__(self, log: Path, *arguments: str, environment: Mapping[str, str] = {}) -> None:
+    def __init__(
+        self,
+        log: Path,
+        *arguments: str,
+        environment: Mapping[str, str] = {},
+        linger: float = 0.1,
+    ) -> None:
         self.log = log
         log.write_text("")
 
         def patch() -> None:
             os.environ.update(environment)
+            worker.LINGER_SECONDS = linger
             stream = log.open("w", encoding="utf-8", buffering=1)
             os.dup2(stream.fileno(), 2)
             sys.stderr = stream
@@ -98,7 +107,11 @@ class Server:
 
 @contextlib.contextmanager
 def serving(
-    folder: Path, *arguments: object, environment: Mapping[str, str] = {}, ready: int = 1
+    folder: Path,
+    *arguments: object,
+    environment: Mapping[str, str] = {},
+    ready: int = 1,
+    linger: float = 0.1,
 ) -> Iterator[Server]:
     """A service whose workers are ready; it ends with the block.
 
@@ -107,8 +120,10 @@ def serving(
         arguments: What follows ``serve`` on the command line.
         environment: Variables that it has beside those of the tests.
         ready: How many workers to wait for.
+        linger: Seconds for which it still takes requests once it is told to end.
     """
-    server = Server(folder / "serve.log", *map(str, arguments), environment=environment)
+    log = folder / "serve.log"
+    server = Server(log, *map(str, arguments), environment=environment, linger=linger)
     try:
         server.wait_for("worker ready", ready)
         yield server

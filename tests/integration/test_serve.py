@@ -351,7 +351,7 @@ class TestSignals:
     def test_what_was_accepted_is_answered_before_the_end(
         self, bundles: Path, tmp_path: Path
     ) -> None:
-        with serving(tmp_path, bundles / "single", "--workers", 2, ready=2) as server:
+        with serving(tmp_path, bundles / "single", "--workers", 2, ready=2, linger=1.0) as server:
             load = Load(server)
             load.begin(4)
             time.sleep(0.5)

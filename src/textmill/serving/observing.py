@@ -22,6 +22,9 @@ REQUEST_ID = b"x-request-id"
 CLIENT_GONE = 499
 OTHER = "(other)"
 
+# Asked every few seconds; they would bury the rest of the log.
+_PROBES = frozenset(("/healthz", "/readyz"))
+
 _GOOD_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 
 
@@ -73,7 +76,7 @@ class Observed:
     def _count(self, scope: Scope, request_id: bytes, status: int, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", OTHER)
         self._service.metrics.request(route, status, seconds)
-        if self._log_requests:
+        if self._log_requests and route not in _PROBES:
             tell(
                 "request",
                 request_id=request_id.decode(),
