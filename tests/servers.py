@@ -15,7 +15,7 @@ from typing import Any
 import httpx2 as httpx
 
 from tests.forks import start_fork
-from textmill.serving import worker
+from textmill.serving import connections, worker
 
 _PATIENCE_SECONDS = 120
 
@@ -43,6 +43,7 @@ class Server:
         def patch() -> None:
             os.environ.update(environment)
             worker.LINGER_SECONDS = linger
+            connections.HEAD_SECONDS = 2.0
             stream = log.open("w", encoding="utf-8", buffering=1)
             os.dup2(stream.fileno(), 2)
             sys.stderr = stream

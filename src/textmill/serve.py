@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from textmill.serving.keys import ApiKeys
     from textmill.serving.prediction_log import LogSettings
 
-_NEEDED = ("fastapi", "uvicorn", "prometheus_client")
+_NEEDED = ("fastapi", "httptools", "prometheus_client", "uvicorn")
 
 
 def main(argv: Sequence[str]) -> int:

@@ -314,6 +314,17 @@ class TestSlowAndLeaving:
             assert connection.recv(1000).startswith(b"HTTP/1.1 408")
             assert server.post("/predict", {"texts": ["a"]}).status_code == 200
 
+    def test_a_head_that_does_not_come_or_has_no_end(self, single: Server) -> None:
+        with socket.create_connection(single.address, timeout=30) as connection:
+            connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n")
+            assert connection.recv(1000).startswith(b"HTTP/1.1 200")
+            connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: a\r\nX: ")
+            assert connection.recv(1000) == b""
+        with socket.create_connection(single.address, timeout=30) as connection:
+            connection.sendall(b"GET /healthz HTTP/1.1\r\n" + b"X: abcdefgh\r\n" * 5000)
+            assert connection.recv(1000).startswith(b"HTTP/1.1 400")
+        assert single.get("/healthz").status_code == 200
+
     def test_clients_that_leave(self, bundles: Path, tmp_path: Path) -> None:
         body = json.dumps({"texts": ["a film"] * 200}).encode()
         head = b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"

@@ -17,6 +17,7 @@ import uvicorn
 
 from textmill.errors import TextmillError, reason_of
 from textmill.serving.application import Rules, build_application
+from textmill.serving.connections import BoundedHeads
 from textmill.serving.limits import Limits
 from textmill.serving.logs import tell_error
 from textmill.serving.messages import Load, Ready, Refused
@@ -139,6 +140,7 @@ class Worker:
         )
         config = uvicorn.Config(
             build_application(self._service, duties.rules),
+            http=BoundedHeads,
             lifespan="off",
             ws="none",
             log_config=None,
