@@ -20,9 +20,9 @@ from transformers import (
 )
 
 from benchmarks.speed.own import composed_training
+from benchmarks.speed.peers import plain_step
 from textmill.configuration.schema import TrainConfig
 from textmill.data.examples import Examples
-from textmill.environment import has_bfloat16
 from textmill.recipe import encoder_of, examples_of
 
 
@@ -107,13 +107,7 @@ def _train(
     model.train()
     for _ in range(config.trainer.max_epochs):
         for batch in _on(device, batches):
-            with torch.autocast(device.type, torch.bfloat16, enabled=has_bfloat16()):
-                loss = model(**batch).loss
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimizer.step()
-            schedule.step()
-            optimizer.zero_grad()
+            plain_step(model, batch, optimizer, schedule)
 
 
 @torch.inference_mode()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from playwright.sync_api import Page
+from playwright.sync_api import Browser, Page, sync_playwright
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
 OPTIONS = (
@@ -17,6 +19,15 @@ OPTIONS = (
     "--disable-component-update",
     "--disable-sync",
 )
+
+
+@contextmanager
+def headless_browser() -> Iterator[Browser]:
+    """A browser without a window, for as long as it is used."""
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=CHROMIUM, args=list(OPTIONS))
+        yield running
+        running.close()
 
 
 def luminance(page: Page, selector: str, property_name: str) -> float:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from datasets import Dataset
 from torch import Tensor
+from torch.optim.lr_scheduler import LambdaLR
 from transformers import (
     AutoConfig,
     AutoModelForSequenceClassification,
@@ -66,15 +67,22 @@ def train_with_loop(job: Job) -> Trained:
     schedule = get_linear_schedule_with_warmup(optimizer, 0, job.total_steps)
     for rows in _like_lengths(features, job.facts.batch_size):
         batch = {name: values.to(device) for name, values in collate(rows).items()}
-        with torch.autocast(device.type, torch.bfloat16, enabled=has_bfloat16()):
-            loss = model(**batch).loss
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
-        optimizer.zero_grad()
+        plain_step(model, batch, optimizer, schedule)
         clock.step_ended()
     return clock.read(collate.batch_tokens, _precision(bf16=has_bfloat16()))
+
+
+def plain_step(
+    model: PreTrainedModel, batch: Batch, optimizer: torch.optim.Optimizer, schedule: LambdaLR
+) -> None:
+    """A step of the loop that one would write by hand."""
+    with torch.autocast(model.device.type, torch.bfloat16, enabled=has_bfloat16()):
+        loss = model(**batch).loss
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    optimizer.step()
+    schedule.step()
+    optimizer.zero_grad()
 
 
 class _CountTokens:

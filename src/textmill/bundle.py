@@ -24,7 +24,7 @@ from textmill.forms.choosing import OTHER_FORMS, FormName
 from textmill.forms.onnx_form import onnx_scorer
 from textmill.labels import Labels
 from textmill.safe_write import replace_file, replace_folder
-from textmill.scoring import Scorer, Scores, Texts
+from textmill.scoring import Scorer, Scores, Texts, decide
 from textmill.version import __version__
 
 if TYPE_CHECKING:
@@ -146,18 +146,14 @@ class Bundle:
     def decide(self, probabilities: Scores) -> list[str | list[str]]:
         """The labels that probabilities, ``[texts, labels]``, stand for.
 
-        One label: the one that exceeds its threshold by the most, which without thresholds is the
-        most probable one. Several labels: each that reaches its threshold.
+        See `textmill.scoring.decide`.
         """
-        names, multi_label = self.labels.names, self.labels.multi_label
-        limits = self.info.thresholds or [0.5 if multi_label else 0.0] * len(names)
-        surplus = probabilities - np.array(limits, dtype=np.float32)
-        if not multi_label:
-            return [names[index] for index in surplus.argmax(axis=1).tolist()]
-        return [
-            [name for name, holds in zip(names, row, strict=True) if holds]
-            for row in (surplus >= 0).tolist()
-        ]
+        names, thresholds = self.labels.names, self.info.thresholds
+        limits = None if thresholds is None else np.array(thresholds, dtype=np.float32)
+        decided = decide(probabilities, self.labels, limits).tolist()
+        if not self.labels.multi_label:
+            return [names[index] for index in decided]
+        return [[name for name, holds in zip(names, row, strict=True) if holds] for row in decided]
 
     def scorer(self, device: str = "cpu", form: FormName = "torch") -> Scorer:
         """Loads the model and its tokenizer, from the folder alone.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,7 @@ from textmill.encoding import (
     pad_batch,
 )
 from textmill.errors import InputError
+from textmill.labels import Labels
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -189,6 +190,28 @@ class Scorer:
             return np.asarray(0.5 * (1 + np.tanh(0.5 * logits)), dtype=np.float32)
         exponents = np.exp(logits - logits.max(axis=1, keepdims=True))
         return np.asarray(exponents / exponents.sum(axis=1, keepdims=True), dtype=np.float32)
+
+
+def decide(
+    probabilities: npt.NDArray[np.floating[Any]],
+    labels: Labels,
+    thresholds: npt.NDArray[np.floating[Any]] | None = None,
+) -> npt.NDArray[np.int64]:
+    """What is predicted, shaped like the targets.
+
+    One label: the one that exceeds its threshold by the most; without thresholds, the most probable
+    one. Several labels: each that reaches its threshold, 0.5 if none is given.
+
+    Args:
+        probabilities: The probabilities ``[examples, labels]``.
+        labels: The label set.
+        thresholds: One for each label.
+    """
+    if labels.multi_label:
+        least = np.float32(0.5) if thresholds is None else thresholds
+        return (probabilities >= least).astype(np.int64)
+    surplus = probabilities if thresholds is None else probabilities - thresholds
+    return np.asarray(surplus.argmax(axis=1), dtype=np.int64)
 
 
 def ahead(items: Iterable[Item]) -> Iterator[Item]:

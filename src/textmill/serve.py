@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from textmill.arguments import ArgumentParser, positive
-from textmill.errors import InputError, MachineError
+from textmill.errors import InputError, MachineError, not_installed
 from textmill.forms.choosing import FORM_CHOICES
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ def _check_installed() -> None:
     missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
     if missing:
         raise InputError(
-            f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not installed",
+            not_installed(missing),
             hint="pip install 'textmill[serve]'",
         )
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from textmill.configuration.composing import Composed
 from textmill.configuration.schema import SweepConfig
-from textmill.errors import InputError, MachineError, reason_of
+from textmill.errors import InputError, MachineError, not_installed, reason_of
 from textmill.model.checkpoints import PrunedError, StoppedError
 from textmill.report.search_page import write_search_report
 from textmill.report.search_record import Objective, SearchRecord
@@ -88,8 +88,7 @@ class _Search:
 def _check_installed() -> None:
     missing = [name for name in ("optuna", "cmaes", "sqlalchemy") if find_spec(name) is None]
     if missing:
-        what = f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not installed"
-        raise InputError(what, hint="pip install 'textmill[sweep]'")
+        raise InputError(not_installed(missing), hint="pip install 'textmill[sweep]'")
 
 
 def _open(composed: Composed[SweepConfig], space: tuple[Parameter, ...]) -> _Search:

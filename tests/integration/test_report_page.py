@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, sync_playwright
+from playwright.sync_api import Browser, Locator, Page
 
-from tests.browsers import CHROMIUM, OPTIONS, luminance
+from tests.browsers import CHROMIUM, headless_browser, luminance
 from tests.runs_on_disk import TAGS, write_run
 from tests.searches import LATENCY, MCC, make_search, make_trial
 from textmill.labels import Labels
@@ -46,10 +46,8 @@ class Opened:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=CHROMIUM, args=list(OPTIONS))
+    with headless_browser() as running:
         yield running
-        running.close()
 
 
 @pytest.fixture(scope="module")

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Route, expect
 
-from tests.browsers import CHROMIUM, OPTIONS, luminance
+from tests.browsers import CHROMIUM, headless_browser, luminance
 from tests.bundles import MULTI, make_bundle
 from tests.servers import Server, serving
 from textmill.labels import Labels
@@ -25,10 +25,8 @@ Open = Callable[..., Page]
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=CHROMIUM, args=list(OPTIONS))
+    with headless_browser() as running:
         yield running
-        running.close()
 
 
 @pytest.fixture(scope="module")

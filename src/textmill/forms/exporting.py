@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from textmill.encoding import Padding
-from textmill.errors import InputError, MachineError
+from textmill.errors import InputError, MachineError, not_installed
 from textmill.quiet import quiet_transformers
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def check_installed() -> None:
     missing = [name for name in _NEEDED if find_spec(name) is None]
     if missing:
         raise InputError(
-            f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not installed",
+            not_installed(missing),
             where="textmill export",
             hint="pip install 'textmill[onnx]'",
         )

@@ -29,6 +29,7 @@ from textmill.forms.torch_form import to_probabilities
 from textmill.labels import Labels
 from textmill.model.metric_names import metric_names, monitor_mode
 from textmill.model.ranking import Ranking
+from textmill.scoring import decide
 
 __all__ = [
     "SplitMetrics",
@@ -149,26 +150,6 @@ def classification_metrics(
         "loss": float(example_losses(truths, probabilities, labels).mean()),
         **judge(truths, probabilities, decisions, labels),
     }
-
-
-def decide(
-    probabilities: Floats, labels: Labels, thresholds: Floats | None = None
-) -> npt.NDArray[np.int64]:
-    """What is predicted, shaped like the targets.
-
-    One label: the one that exceeds its threshold by the most; without thresholds, the most probable
-    one. Several labels: each that reaches its threshold, 0.5 if none is given.
-
-    Args:
-        probabilities: The probabilities ``[examples, labels]``.
-        labels: The label set.
-        thresholds: One for each label.
-    """
-    if labels.multi_label:
-        least = np.float32(0.5) if thresholds is None else thresholds
-        return (probabilities >= least).astype(np.int64)
-    surplus = probabilities if thresholds is None else probabilities - thresholds
-    return np.asarray(surplus.argmax(axis=1), dtype=np.int64)
 
 
 def example_losses(targets: Integers, probabilities: Floats, labels: Labels) -> Doubles:

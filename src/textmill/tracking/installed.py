@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from importlib.util import find_spec
 
-from textmill.errors import InputError
+from textmill.errors import InputError, not_installed
 
 # For each tracker, the modules that it needs, and what to install for them.
 _NEEDED = {
@@ -31,7 +31,7 @@ def check_installed(names: Sequence[str]) -> None:
         if missing:
             problems.append(
                 InputError(
-                    f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not installed",
+                    not_installed(missing),
                     where=f"tracking={name}",
                     hint=f"pip install '{install}'",
                 )
