@@ -6,7 +6,8 @@
 trains Textmill's default on three data sets, and beside it, with the same seeds, the loop that one
 would write by hand, or what recipes make of the default. A seed decides the splits, the initial
 head, dropout and the order of batches. Prints the mean test accuracy with its standard error, and
-that of the differences seed by seed.
+that of the differences seed by seed. It takes hours: what is in the output file already is not
+trained again.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ import math
 import statistics
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
+from pydantic import TypeAdapter
 from rich.console import Console
 from rich.table import Table
 
@@ -29,31 +30,50 @@ from benchmarks.plain_training import Quality, train_plainly
 from benchmarks.speed.own import BARE, composed_training
 from benchmarks.speed.rounds import FRESH
 from textmill.configuration.overrides import override_of
+from textmill.safe_write import write_text
 from textmill.training import Settings, train
 
 DATA = ("movie_reviews", "cola", "reuters_r8")
 DEFAULT, PLAIN = "Textmill", "plain loop"
 
 Qualities = dict[str, list[Quality]]
+_FOUND = TypeAdapter(dict[str, Quality])
 
 
 def main() -> int:
     """Trains everything, and shows it data set by data set."""
     options = _options()
-    found: dict[str, Qualities] = {}
+    kept = Kept(options.output)
     for data in options.data:
-        found[data] = measure(_overrides(data, options.cola), options.recipe, options.seeds)
-        Console().print(table(data, found[data]))
-        if options.output:
-            values = {
-                name: {title: list(map(asdict, each)) for title, each in qualities.items()}
-                for name, qualities in found.items()
-            }
-            options.output.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+        found = measure(_overrides(data, options.cola), options.recipe, options.seeds, kept)
+        Console().print(table(data, found))
     return 0
 
 
-def measure(data: Sequence[str], recipes: Sequence[str], seeds: int) -> Qualities:
+class Kept:
+    """The trainings that have ended, in a file that is written anew behind each.
+
+    Args:
+        path: The file; None keeps them for this process alone.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self._found: dict[str, Quality] = {}
+        if path is not None and path.exists():
+            self._found = _FOUND.validate_json(path.read_bytes())
+
+    def once(self, title: str, job: Callable[[], Quality]) -> Quality:
+        """What a training found, which happens now unless it is known by its title."""
+        if title not in self._found:
+            print(title, file=sys.stderr, flush=True)
+            self._found[title] = FRESH.alone(job)
+            if self._path is not None:
+                write_text(self._path, _FOUND.dump_json(self._found, indent=2).decode() + "\n")
+        return self._found[title]
+
+
+def measure(data: Sequence[str], recipes: Sequence[str], seeds: int, kept: Kept) -> Qualities:
     """The default's quality and that of its rivals, seed by seed, in turns.
 
     Args:
@@ -61,6 +81,7 @@ def measure(data: Sequence[str], recipes: Sequence[str], seeds: int) -> Qualitie
         recipes: Each a further override, or several with spaces between; without any, the rival is
             the plain loop.
         seeds: How many.
+        kept: What was found before.
     """
     rivals = {recipe: recipe.split() for recipe in recipes}
     found: Qualities = {name: [] for name in (DEFAULT, *(rivals or [PLAIN]))}
@@ -72,8 +93,7 @@ def measure(data: Sequence[str], recipes: Sequence[str], seeds: int) -> Qualitie
         }
         jobs |= {} if rivals else {PLAIN: partial(train_plainly, overrides)}
         for name, job in jobs.items():
-            print(f"{' '.join(overrides)}: {name}", file=sys.stderr, flush=True)
-            found[name].append(FRESH.alone(job))
+            found[name].append(kept.once(f"{' '.join(overrides)}: {name}", job))
     return found
 
 
@@ -131,7 +151,7 @@ def _options() -> argparse.Namespace:
         metavar="OVERRIDES",
         help="compare with this in place of the plain loop; may be given again",
     )
-    parser.add_argument("--output", type=Path, help="file for the numbers, as JSON")
+    parser.add_argument("--output", type=Path, help="file for the numbers, as JSON; goes on there")
     return parser.parse_args()
 
 
