@@ -210,29 +210,29 @@ def fit(
     done = state["batches_done"] if state else 0
     sampler = _train_sampler(train, budget, hardware, seed)
     plan = _plan(sampler, budget, saving)
-    total_steps = plan.total_batches // budget.accumulate
     # Pretrained networks come without dropout, set to evaluate.
     network.train()
+    total_steps = plan.total_batches // budget.accumulate
     module = Classifier(network, loss, labels, optimization, total_steps, seed)
     collator = Collator(padding, labels)
-    with StopRequest() as stop:
+    with StopRequest() as stop, _quiet_lightning(), _same_threads():
         checkpoints = _checkpoints(labels, plan, saving, stop)
         if state is not None and state["finished"]:
             checkpoints.load_state_dict(state)
         else:
             stream = BatchStream(sampler, plan.total_batches, done)
-            with _quiet_lightning(), _same_threads():
-                trainer = _trainer(
-                    checkpoints, observers, done, labels, optimization, budget, hardware
-                )
-                trainer.fit(
-                    module,
-                    make_loader(train, stream, collator, workers=hardware.workers),
-                    _validation_loader(validation, collator, budget, hardware),
-                    ckpt_path=None if state is None else saving.last,
-                    weights_only=True,
-                )
+            _trainer(checkpoints, observers, done, labels, optimization, budget, hardware).fit(
+                module,
+                make_loader(train, stream, collator, workers=hardware.workers),
+                _validation_loader(validation, collator, budget, hardware),
+                ckpt_path=None if state is None else saving.last,
+                weights_only=True,
+            )
     network.load_state_dict(_best_weights(saving))
+    return _fitted(checkpoints)
+
+
+def _fitted(checkpoints: Checkpoints) -> Fitted:
     return Fitted(
         steps=int(checkpoints.validations[-1]["step"]),
         best_step=checkpoints.best_step,
