@@ -49,7 +49,7 @@ $(VENV)/bin/pip:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/pip
-	$(INSTALL) .
+	$(INSTALL) '.[train]'
 	@touch $@
 
 $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(VENV)/bin/pip
@@ -57,5 +57,5 @@ $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(VENV)/bin/pip
 	@touch $(VENV)/.installed $@
 
 $(VENV)/.installed-bench: pyproject.toml constraints.txt | $(VENV)/bin/pip
-	$(INSTALL) '.[bench,onnx]'
+	$(INSTALL) '.[bench]'
 	@touch $(VENV)/.installed $@

@@ -44,6 +44,23 @@ class Verb(NamedTuple):
     grid: str | None = None
 
 
+# What the extra `train` brings: named where one is missing, since a service is installed without.
+TRAINING = frozenset(
+    (
+        "datasets",
+        "hydra",
+        "lightning",
+        "matplotlib",
+        "omegaconf",
+        "scipy",
+        "sklearn",
+        "torch",
+        "torchmetrics",
+        "transformers",
+        "unearth",
+        "wandb",
+    )
+)
 MULTIRUN = frozenset(("-m", "--multirun"))
 VERBS = {
     "data": Verb(
@@ -105,6 +122,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except TextmillError as error:
         _trace(debug)
         return _complain(*error.problems, status=error.exit_status)
+    except ModuleNotFoundError as error:
+        module = (error.name or "").partition(".")[0]
+        if module not in TRAINING:
+            raise
+        _trace(debug)
+        return _complain(f"{module} is not installed: pip install 'textmill[train]'")
     except OSError as error:
         # What no place was prepared for: a device that fails, a folder that vanishes meanwhile.
         _trace(debug)

@@ -1,4 +1,4 @@
-"""The wheel is whole: in an environment with nothing but what it asks for, it trains and predicts.
+"""The wheel is whole: with nothing but what it and an extra ask for, it trains, and it serves.
 
 The packages that it asks for are linked into the environment from that of the tests, which has the
 pinned ones, since copying them would take minutes. pip then has to find them sufficient.
@@ -12,15 +12,21 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib.metadata import Distribution, distribution
 from pathlib import Path
 
+import httpx2 as httpx
 import pytest
 import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+
+from tests.bundles import make_bundle
+from textmill.packaging import examples_of, package
 
 ROOT = Path(__file__).parents[2]
 NOT_SHIPPED = ("__pycache__", "*.egg-info")
@@ -43,38 +49,94 @@ def archives(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def installed(archives: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The programs of an environment with Textmill's wheel, what it asks for, and nothing else."""
-    environment = tmp_path_factory.mktemp("environment")
+    """The programs of an environment that trains."""
+    return install(archives, "train", tmp_path_factory.mktemp("training"))
+
+
+@pytest.fixture(scope="module")
+def service(archives: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The programs of an environment that only serves."""
+    return install(archives, "serve", tmp_path_factory.mktemp("serving"))
+
+
+@pytest.fixture
+def exported(tiny_encoder: Path, tmp_path: Path) -> Path:
+    """A bundle with a form that needs no torch."""
+    folder = make_bundle(tiny_encoder, tmp_path / "bundle")
+    package(folder, examples_of(folder, None), int8=False)
+    return folder
+
+
+def install(archives: Path, extra: str, environment: Path) -> Path:
+    """Makes an environment with the wheel, what it and an extra ask for, and nothing else."""
     run(sys.executable, "-m", "venv", "--without-pip", environment)
     python = environment / "bin" / "python"
     packages = Path(run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"))
     (wheel,) = archives.glob("*.whl")
-    for package in needed_by(requirements_of(wheel)):
-        link(package, packages)
+    for needed in needed_by(requirements_of(wheel), frozenset({extra})):
+        link(needed, packages)
     constraints = ROOT / "constraints.txt"
     # Without an index, pip fails unless everything that the wheel asks for is there and as pinned.
     run(
         *(sys.executable, "-m", "pip", "--isolated", "--python", python, "install", "--no-index"),
-        *("--no-compile", "--constraint", constraints, wheel),
+        *("--no-compile", "--constraint", constraints, f"{wheel}[{extra}]"),
     )
     return environment / "bin"
 
 
 def run(*command: object, cwd: Path | None = None) -> str:
-    """What a program prints, without anything that shows it the checkout or the network."""
-    hidden = {"PYTHONPATH", "VIRTUAL_ENV"}
-    environment = {name: value for name, value in os.environ.items() if name not in hidden}
-    done = subprocess.run(
-        [str(part) for part in command],
-        cwd=cwd,
-        env={**environment, "PIP_INDEX_URL": NOWHERE, "PIP_EXTRA_INDEX_URL": ""},
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )
+    """What a program prints."""
+    done = ended(command, cwd)
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
     return done.stdout.strip()
+
+
+def complaint(*command: object, cwd: Path) -> str:
+    """The line with which a program refuses its input."""
+    done = ended(command, cwd)
+    assert (done.returncode, done.stdout) == (2, ""), f"{command}\n{done.stdout}\n{done.stderr}"
+    (line,) = done.stderr.splitlines()
+    return line
+
+
+def ended(command: Sequence[object], cwd: Path | None) -> subprocess.CompletedProcess[str]:
+    words = list(map(str, command))
+    return subprocess.run(
+        words, cwd=cwd, env=bare(), capture_output=True, text=True, timeout=600, check=False
+    )
+
+
+def bare() -> dict[str, str]:
+    """Variables without anything that shows a program the checkout or the network."""
+    hidden = {"PYTHONPATH", "VIRTUAL_ENV"}
+    environment = {name: value for name, value in os.environ.items() if name not in hidden}
+    return {**environment, "PIP_INDEX_URL": NOWHERE, "PIP_EXTRA_INDEX_URL": ""}
+
+
+@contextmanager
+def answering(programs: Path, bundle: Path, folder: Path) -> Iterator[str]:
+    """A bundle in service; gives its address."""
+    command = [programs / "textmill", "serve", bundle, "--port", "0"]
+    log = folder / "serve.log"
+    with (
+        log.open("w") as stream,
+        subprocess.Popen(command, cwd=folder, env=bare(), stderr=stream) as process,
+    ):
+        try:
+            yield wait_for_address(process, log)
+        finally:
+            process.terminate()
+    assert process.returncode == 0, log.read_text()
+
+
+def wait_for_address(process: subprocess.Popen[bytes], log: Path) -> str:
+    """Where a service listens, once it is ready."""
+    while process.poll() is None:
+        events = [json.loads(line) for line in log.read_text().splitlines()]
+        if any(event["event"] == "worker ready" for event in events):
+            return next(str(event["url"]) for event in events if event["event"] == "listening")
+        time.sleep(0.05)
+    raise AssertionError(log.read_text())
 
 
 def requirements_of(wheel: Path) -> list[str]:
@@ -166,3 +228,26 @@ def test_it_trains_and_predicts_anywhere(installed: Path, tmp_path: Path) -> Non
     answer = json.loads(run(textmill, "predict", "latest", "a lovely film", cwd=tmp_path))
     assert answer["label"] in ("negative", "positive")
     assert answer["score"] >= 0.5
+
+
+def test_a_service_has_no_use_for_torch(service: Path, exported: Path, tmp_path: Path) -> None:
+    program = (
+        "from importlib.util import find_spec as find; "
+        "print(*map(find, ('torch', 'transformers', 'lightning', 'datasets', 'hydra')))"
+    )
+    assert run(service / "python", "-c", program, cwd=tmp_path).split() == ["None"] * 5
+    assert "form onnx    same" in run(service / "textmill", "verify", exported, cwd=tmp_path)
+    with answering(service, exported, tmp_path) as address:
+        answer = httpx.post(f"{address}/predict", json={"texts": ["a lovely film"]}, timeout=30)
+    (prediction,) = answer.json()["predictions"]
+    alone = run(service / "textmill", "predict", exported, "a lovely film", cwd=tmp_path)
+    assert prediction == pytest.approx(json.loads(alone), abs=1e-6)
+
+
+def test_what_a_service_lacks_is_told(service: Path, tiny_encoder: Path, tmp_path: Path) -> None:
+    bundle = make_bundle(tiny_encoder, tmp_path / "bundle")
+    for verb in (["train"], ["export", bundle]):
+        told = complaint(service / "textmill", *verb, cwd=tmp_path)
+        assert told.endswith("is not installed: pip install 'textmill[train]'")
+    told = complaint(service / "textmill", "predict", bundle, "a film", cwd=tmp_path)
+    assert told.endswith("textmill export BUNDLE")

@@ -13,13 +13,22 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from textmill.cli import TRAINING
+
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 REQUIRED = [Requirement(text) for text in PROJECT["dependencies"]]
-EXTRAS = {
-    name: [Requirement(text) for text in texts]
-    for name, texts in PROJECT["optional-dependencies"].items()
-}
+
+
+def extra(name: str) -> list[Requirement]:
+    """What an extra brings, with what the extras bring that it names."""
+    own = [Requirement(text) for text in PROJECT["optional-dependencies"][name]]
+    named = [other for one in own if one.name == "textmill" for other in sorted(one.extras)]
+    others = [one for other in named for one in extra(other)]
+    return [one for one in own if one.name != "textmill"] + others
+
+
+EXTRAS = {name: extra(name) for name in PROJECT["optional-dependencies"]}
 OPTIONAL = EXTRAS.keys() - {"dev"}
 # Run as a command, or imported by another for us.
 NOT_IMPORTED = {"accelerate", "pip", "alembic", "cmaes", "httptools", "uvloop"}
@@ -48,6 +57,20 @@ def imported_distributions() -> set[str]:
     return {canonicalize_name(owners[module][0]) for module in modules}
 
 
+def needed(requirements: list[Requirement]) -> set[str]:
+    """The names of what is installed with these, as it is here."""
+    to_see, seen = list(names_of(requirements)), set[str]()
+    while to_see:
+        name = to_see.pop()
+        if name not in seen:
+            seen.add(name)
+            every = map(Requirement, metadata.requires(name) or [])
+            to_see += names_of(
+                [one for one in every if one.marker is None or one.marker.evaluate({"extra": ""})]
+            )
+    return seen
+
+
 def constraints() -> dict[str, str]:
     lines = (ROOT / "constraints.txt").read_text("utf-8").splitlines()
     pairs = (line.split("==") for line in lines if not line.startswith("#"))
@@ -69,18 +92,19 @@ def test_every_dependency_is_pinned_within_its_range() -> None:
 
 def test_what_the_dependencies_need_is_pinned_too() -> None:
     pins = constraints()
-    to_see = [*names_of(REQUIRED), *names_of(EXTRAS["dev"])]
-    seen: set[str] = set()
-    while to_see:
-        name = to_see.pop()
-        if name in seen or name in NOT_IMPORTED:
-            continue
-        seen.add(name)
-        assert name in pins
-        for text in metadata.requires(name) or []:
-            requirement = Requirement(text)
-            if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
-                to_see.append(canonicalize_name(requirement.name))
+    assert needed([*REQUIRED, *EXTRAS["dev"]]) - NOT_IMPORTED <= pins.keys()
+
+
+def test_a_service_is_installed_without_what_only_training_needs() -> None:
+    training = names_of(EXTRAS["train"])
+    assert {"torch", "transformers", "lightning", "datasets"} <= training
+    assert not needed([*REQUIRED, *EXTRAS["serve"]]) & training
+
+
+def test_whatever_of_the_extra_train_is_missing_is_told_as_such() -> None:
+    owners = metadata.packages_distributions()
+    told = {canonicalize_name(owners[module][0]) for module in TRAINING}
+    assert told == names_of(EXTRAS["train"]) - {"pip"}
 
 
 def test_pins_are_exact_and_hold_for_any_build() -> None:

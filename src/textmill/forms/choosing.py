@@ -66,7 +66,7 @@ def _fastest(present: Collection[str], device: str, where: str) -> FormName:
             raise InputError(
                 "the bundle has no form that works without torch",
                 where=where,
-                hint="install torch, or make one where it is: textmill export BUNDLE",
+                hint="pip install 'textmill[train]', or where that is: textmill export BUNDLE",
             )
         return form
     if form is None or find_spec("onnxruntime") is None or not _is_processor(device):

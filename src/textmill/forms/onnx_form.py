@@ -21,6 +21,7 @@ TOKENS_AT_ONCE = 1024
 
 # ONNX Runtime's number for errors; it warns of things that nobody can change.
 _ERRORS_ONLY = 3
+_ANEW = "make it anew: textmill export BUNDLE"
 
 
 class OnnxModel:
@@ -107,6 +108,8 @@ def _session(path: Path) -> InferenceSession:
             where=str(path),
             hint="pip install 'textmill[onnx]', or choose --form torch",
         )
+    if not path.is_file():
+        raise InputError("the file is missing", where=str(path), hint=_ANEW)
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -119,5 +122,5 @@ def _session(path: Path) -> InferenceSession:
         raise InputError(
             f"ONNX Runtime can't use the file ({reason:.200})",
             where=str(path),
-            hint="make it anew: textmill export BUNDLE",
+            hint=_ANEW,
         ) from error

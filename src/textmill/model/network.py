@@ -174,7 +174,7 @@ def add_lora(network: PreTrainedModel, lora: Lora) -> nn.Module:
         raise InputError(
             "model.lora needs the package peft",
             where="the extra textmill[lora]",
-            hint="pip install peft",
+            hint="pip install 'textmill[lora]'",
         ) from error
     config = LoraConfig(
         task_type=TaskType.SEQ_CLS,

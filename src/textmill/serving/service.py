@@ -130,7 +130,7 @@ class Service:
         self, served: Served, asked: Sequence[tuple[Text, str | None]]
     ) -> list[Attribution]:
         if find_spec("torch") is None:
-            raise InputError("only torch explains decisions", hint="install it: pip install torch")
+            raise InputError("only torch explains decisions", hint="pip install 'textmill[train]'")
         from textmill.attribution import attribute
 
         if self._explainer is None or self._explainer[0] is not served:
