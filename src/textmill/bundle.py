@@ -325,10 +325,17 @@ def plain_tokenizer(folder: Path, *, token_types: bool) -> PlainTokenizer:
     Raises:
         InputError: Its files are broken.
     """
-    split = bool(_read_json(folder, TOKENIZER_CONFIG_FILE).get("split_special_tokens"))
+    settings = _read_json(folder, TOKENIZER_CONFIG_FILE)
+    mask = settings.get("mask_token")
     try:
         content = (folder / TOKENIZER_FILE).read_text(encoding="utf-8")
-        return PlainTokenizer.of(content, token_types=token_types, split_special_tokens=split)
+        return PlainTokenizer.of(
+            content,
+            token_types=token_types,
+            split_special_tokens=bool(settings.get("split_special_tokens")),
+            # Older versions of transformers write an object.
+            mask_token=mask.get("content") if isinstance(mask, dict) else mask,
+        )
     except Exception as error:  # the tokenizers library raises no class of its own
         reason = str(error).strip().partition("\n")[0]
         raise _broken(folder / TOKENIZER_FILE, f"not a tokenizer ({reason})") from error

@@ -122,14 +122,21 @@ class PlainTokenizer:
     Args:
         backend: The tokenizer of the tokenizers library.
         token_types: Whether the models that it is for take ``token_type_ids``.
+        mask_id: The id of the token that stands for a hidden one; None without any.
     """
 
     backend: Tokenizer
     token_types: bool
+    mask_id: int | None = None
 
     @classmethod
     def of(
-        cls, tokenizer_json: str, *, token_types: bool, split_special_tokens: bool
+        cls,
+        tokenizer_json: str,
+        *,
+        token_types: bool,
+        split_special_tokens: bool,
+        mask_token: str | None = None,
     ) -> PlainTokenizer:
         """Makes one of what a ``tokenizer.json`` holds.
 
@@ -137,12 +144,15 @@ class PlainTokenizer:
             tokenizer_json: The content of the file.
             token_types: Whether the models that it is for take ``token_type_ids``.
             split_special_tokens: Whether the names of special tokens are plain text in a text.
+            mask_token: The token that stands for a hidden one.
         """
         backend = Tokenizer.from_str(tokenizer_json)
         backend.no_truncation()
         backend.no_padding()
         backend.encode_special_tokens = split_special_tokens
-        return cls(backend, token_types)
+        return cls(
+            backend, token_types, None if mask_token is None else backend.token_to_id(mask_token)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,14 +230,17 @@ def encode(
 
 
 def token_places(
-    tokenizer: PreTrainedTokenizerFast, text: str | tuple[str, str], policy: LengthPolicy
+    tokenizer: PreTrainedTokenizerFast | PlainTokenizer,
+    text: str | tuple[str, str],
+    policy: LengthPolicy,
 ) -> list[TokenPlace | None]:
     """Where each token that `encode` gives for a text, or for a pair of texts, comes from.
 
     None stands for a special token around the texts.
     """
     sides = text if isinstance(text, tuple) else (text,)
-    backend = _plain(tokenizer).backend
+    plain = tokenizer if isinstance(tokenizer, PlainTokenizer) else _plain(tokenizer)
+    backend = plain.backend
     room = policy.max_length - backend.num_special_tokens_to_add(len(sides) == 2)
     encoding = backend.encode(*sides)
     places = [
@@ -239,6 +252,13 @@ def token_places(
     if len(encoding) <= policy.max_length:
         return places
     return [places[position] for position in _kept_positions(encoding, policy.overflow, room)]
+
+
+def mask_id(tokenizer: PreTrainedTokenizerFast | PlainTokenizer) -> int | None:
+    """The id of the token that stands for a hidden one; None for a tokenizer without any."""
+    if isinstance(tokenizer, PlainTokenizer):
+        return tokenizer.mask_id
+    return None if tokenizer.mask_token_id is None else int(tokenizer.mask_token_id)
 
 
 def pad_batch(

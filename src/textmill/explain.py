@@ -10,11 +10,13 @@ import argparse
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from textmill.arguments import ArgumentParser
 from textmill.errors import InputError, MachineError
+from textmill.forms.choosing import FORM_CHOICES, FormChoice
 from textmill.text_input import (
     add_text_arguments,
     check_text_arguments,
@@ -23,7 +25,7 @@ from textmill.text_input import (
 )
 
 if TYPE_CHECKING:
-    from textmill.attribution import Attribution
+    from textmill.explaining.record import Attribution
     from textmill.predictor import Predictor
     from textmill.scoring import Texts
 
@@ -51,11 +53,19 @@ def _parser() -> argparse.ArgumentParser:
         description="Shows what each word of a text adds to the score of its label, or takes from "
         "it, for TEXT arguments or the lines of standard input.",
         epilog="Texts of a pair: TEXT --pair TEXT, or lines with a tab between the two. The score "
-        "is the label's log-odds; the words' numbers add up to its difference from that of the "
-        "same text with every word hidden (integrated gradients).",
+        "is the label's log-odds; by integrated gradients, in torch, the words' numbers add up to "
+        "its difference from that of the same text with every word hidden. Other forms of the "
+        "model have no gradients: there, each number is what the score loses when the word is "
+        "hidden (occlusion).",
     )
     add_text_arguments(parser, "a text to explain")
     parser.add_argument("--label", help="the label to explain (the predicted one)")
+    parser.add_argument(
+        "--form",
+        choices=FORM_CHOICES,
+        default="auto",
+        help="form of the model (torch where it is installed)",
+    )
     parser.add_argument("--html", metavar="FILE", type=Path, help="write a page, too")
     parser.add_argument("--json", action="store_true", help="print a JSON object for each text")
     return parser
@@ -78,7 +88,9 @@ def _explain(options: argparse.Namespace) -> None:
     from textmill.attribution import check_label
     from textmill.predictor import Predictor
 
-    predictor = Predictor.from_bundle(options.bundle, device=options.device, form="torch")
+    predictor = Predictor.from_bundle(
+        options.bundle, device=options.device, form=_form(options.form)
+    )
     if options.label is not None:
         check_label(predictor, options.label)
     attributions = _attributions(options, predictor)
@@ -88,6 +100,11 @@ def _explain(options: argparse.Namespace) -> None:
             pass
     else:
         _write_page(options.html, list(shown), predictor)
+
+
+def _form(choice: FormChoice) -> FormChoice:
+    """The form as chosen; torch is the one with gradients."""
+    return "torch" if choice == "auto" and find_spec("torch") is not None else choice
 
 
 def _attributions(options: argparse.Namespace, predictor: Predictor) -> Iterator[Attribution]:

@@ -15,15 +15,17 @@ from textmill.bundle import (
     TOKENIZER_FILE,
     WEIGHTS_FILE,
     Bundle,
+    Golden,
     find_bundle,
     plain_tokenizer,
     read_bundle,
     read_golden,
     sha256_of,
 )
-from textmill.errors import TextmillError
+from textmill.errors import InputError, TextmillError
 from textmill.forms.choosing import FormName
 from textmill.predictor import Predictor
+from textmill.scoring import Scores
 
 # How far a golden probability may be off: what other processors and batches change is a tenth.
 TOLERANCE = 1e-4
@@ -33,6 +35,9 @@ INT8_TOLERANCE = 0.05
 
 # What each form can't be checked without.
 _NEEDED = {"form torch": "torch", "form onnx": "onnxruntime", "form int8": "onnxruntime"}
+
+# Looks at a part of a bundle, and tells what is wrong with it, if anything.
+_Look = Callable[[], str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,40 +69,69 @@ def verify(path: str | Path) -> list[Check]:
         bundle = read_bundle(folder)
     except TextmillError as error:
         return [Check("bundle", problem, holds=False) for problem in error.problems]
-    checks: list[tuple[str, Callable[[], str | None]]] = [
-        ("weights", partial(_unchanged, folder / WEIGHTS_FILE, bundle, "weights")),
-        ("tokenizer", partial(_tokenizer, bundle)),
-        ("labels", partial(_labels, bundle)),
-        ("thresholds", partial(_thresholds, bundle)),
-    ]
+    checks = _checks_of_files(bundle)
     checks += [(f"form {form}", partial(_form, bundle, form)) for form in bundle.forms]
     return [_made(part, check) for part, check in checks]
 
 
-def golden_problem(predictor: Predictor) -> str | None:
-    """What is wrong with the scores that a form gives for the bundle's golden texts, if anything.
+def verify_quickly(predictor: Predictor) -> None:
+    """Makes sure, before a bundle is put to use, that it is what was trained.
+
+    It is all that `verify` checks, but only in the form that is in use.
 
     Raises:
-        InputError: The golden texts can't be read.
+        InputError: It isn't; every difference is told.
     """
-    golden = read_golden(predictor.bundle)
-    found = predictor.probabilities(golden.texts)
-    apart = float(np.abs(found - golden.scores).max(initial=0.0))
-    if predictor.form == "int8":
-        limit = INT8_TOLERANCE + predictor.bundle.info.forms["int8"].figures["golden_difference"]
-    else:
-        limit = TOLERANCE
+    bundle = predictor.bundle
+    looks: list[tuple[str, _Look]] = [
+        *_checks_of_files(bundle),
+        (f"form {predictor.form}", partial(_golden, predictor)),
+    ]
+    where = str(bundle.folder)
+    problems = [
+        InputError(f"{check.part}: {check.told}", where=where, hint=f"see textmill verify {where}")
+        for check in (_made(part, look) for part, look in looks)
+        if check.holds is False
+    ]
+    if problems:
+        raise InputError.all_of(problems)
+
+
+def golden_problem(bundle: Bundle, form: FormName, golden: Golden, scores: Scores) -> str | None:
+    """What is wrong with the scores that a form gave for the bundle's golden texts, if anything.
+
+    Args:
+        bundle: The bundle.
+        form: The form.
+        golden: The golden texts, with what they must be given.
+        scores: What they were given, ``[texts, labels]``.
+    """
+    apart = float(np.abs(scores - golden.scores).max(initial=0.0))
+    limit = TOLERANCE
+    if form == "int8":
+        limit = INT8_TOLERANCE + bundle.info.forms["int8"].figures["golden_difference"]
+    # Written so that a score that is no number is wrong, too.
     if not apart <= limit:
         return f"golden scores differ by up to {apart:.2g} (allowed: {limit:.2g})"
     return None
 
 
-def _made(part: str, check: Callable[[], str | None]) -> Check:
+def _checks_of_files(bundle: Bundle) -> list[tuple[str, _Look]]:
+    """Those that compute no score."""
+    return [
+        ("weights", partial(_unchanged, bundle.folder / WEIGHTS_FILE, bundle, "weights")),
+        ("tokenizer", partial(_tokenizer, bundle)),
+        ("labels", partial(_labels, bundle)),
+        ("thresholds", partial(_thresholds, bundle)),
+    ]
+
+
+def _made(part: str, look: _Look) -> Check:
     needed = _NEEDED.get(part)
     if needed is not None and find_spec(needed) is None:
         return Check(part, f"not checked, {needed} is not installed", holds=None)
     try:
-        problem = check()
+        problem = look()
     except TextmillError as error:
         problem = "; ".join(error.problems)
     return Check(part, problem or "as it must be", holds=problem is None)
@@ -138,4 +172,10 @@ def _thresholds(bundle: Bundle) -> str | None:
 
 
 def _form(bundle: Bundle, form: FormName) -> str | None:
-    return golden_problem(Predictor(bundle, bundle.scorer(form=form), form))
+    return _golden(Predictor(bundle, bundle.scorer(form=form), form))
+
+
+def _golden(predictor: Predictor) -> str | None:
+    golden = read_golden(predictor.bundle)
+    scores = predictor.probabilities(golden.texts)
+    return golden_problem(predictor.bundle, predictor.form, golden, scores)

@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 
 from tests.bundles import MULTI, make_bundle
-from textmill.attribution import Attribution, attribute
+from textmill.attribution import attribute
 from textmill.errors import TextmillError
 from textmill.explain import main
+from textmill.explaining.record import Attribution
 from textmill.predictor import Predictor
 
 TEXTS = ["a wonderful film", "a terrible film, isn't it?"]

@@ -13,6 +13,7 @@ from playwright.sync_api import Browser, Locator, Page
 from tests.browsers import CHROMIUM, headless_browser, luminance
 from tests.runs_on_disk import TAGS, write_run
 from tests.searches import LATENCY, MCC, make_search, make_trial
+from tests.waiting import wait_until
 from textmill.labels import Labels
 from textmill.report.search_page import write_search_report
 from textmill.report.writing import write_report
@@ -178,7 +179,7 @@ def test_the_keyboard_reaches_what_is_wider_than_a_phone(
     wide.focus()
     page.keyboard.press("End")
     page.keyboard.press("ArrowRight")
-    page.wait_for_function("document.querySelector('figure.wide').scrollLeft > 0")
+    wait_until(lambda: wide.evaluate("figure => figure.scrollLeft") > 0)
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
 
 

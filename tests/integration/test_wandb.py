@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -20,6 +20,7 @@ import yaml
 from tests import told
 from tests.forks import in_fork, kill_self, on_call
 from tests.integration.test_train import write_reviews
+from tests.waiting import wait_until
 from tests.wandb_reader import WandbRecord, read_record
 from tests.wandb_server import KEY, UploadedRun, WandbServer, isolate
 from textmill.cli import main
@@ -95,13 +96,6 @@ def tell(tracker: WandbTracker, folder: Path) -> None:
         tracker.log_artifact(artifact)
 
 
-def wait_for(condition: Callable[[], object], seconds: float = PATIENCE) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it has not come"
-        time.sleep(0.05)
-
-
 def assert_whole(server: WandbServer) -> None:
     """All of the run that `tests.told` makes up is on the server."""
     run = server.runs[IDENTITY]
@@ -141,7 +135,7 @@ def test_an_online_run_is_shown_while_it_runs_and_a_server_that_then_dies_costs_
     tracker = online(folder, timeout=4)
     tracker.log_metrics({"train/loss": 0.9}, 1)
     tracker.log_metrics({"train/loss": 0.8}, 2)
-    wait_for(lambda: IDENTITY in server.runs and server.runs[IDENTITY].history)
+    wait_until(lambda: IDENTITY in server.runs and server.runs[IDENTITY].history)
     assert server.runs[IDENTITY].history[0]["train/loss"] == 0.9
     assert server.runs[IDENTITY].exit_code is None
     server.mode = "hang"
@@ -178,7 +172,7 @@ def test_a_missing_login_is_told_at_once_and_the_run_is_recorded(
         told_at.extend(1 for _ in capfd.readouterr().err.splitlines())
         return bool(told_at)
 
-    wait_for(warned)
+    wait_until(warned)
     tracker.finish("finished")
     assert capfd.readouterr() == ("", "")
     assert read_record(folder).exit_code == 0
@@ -213,7 +207,7 @@ def test_a_process_that_leaves_a_hung_upload_behind_ends_and_so_does_the_upload(
     )
     assert done.returncode == (0 if end == "return" else -signal.SIGKILL)
     assert done.stderr == ""
-    wait_for(lambda: has_ended(int(done.stdout)))
+    wait_until(lambda: has_ended(int(done.stdout)))
 
 
 def has_ended(process: int) -> bool:

@@ -20,13 +20,7 @@ from tests.tiny import SENTENCES
 from tests.unit.test_encoding import TOKENIZERS
 from textmill import attribution
 from textmill.attribution import (
-    ABSOLUTE_GAP,
-    FIRST_STEPS,
-    MOST_STEPS,
-    RELATIVE_GAP,
-    Attribution,
     Mistake,
-    Word,
     attribute,
     read_mistakes,
     worst_attributions,
@@ -34,6 +28,10 @@ from textmill.attribution import (
 )
 from textmill.encoding import LengthPolicy, Overflow, token_places
 from textmill.errors import InputError
+from textmill.explaining import gradients, record
+from textmill.explaining.gradients import FIRST_STEPS, MOST_STEPS
+from textmill.explaining.record import ABSOLUTE_GAP, RELATIVE_GAP, Attribution
+from textmill.explaining.words import Word, word_of, word_positions
 from textmill.forms.torch_form import torch_scorer
 from textmill.labels import Labels
 from textmill.predictor import Predictor
@@ -321,7 +319,10 @@ def test_of_a_cut_text_only_what_the_model_sees_has_numbers(
 def test_no_token_is_lost_whatever_the_tokenizer(kind: str, text: str) -> None:
     places = token_places(TOKENIZERS[kind], text, LengthPolicy(64))
     amounts = torch.arange(1, len(places) + 1, dtype=torch.float64).numpy()
-    words = attribution._words((text,), places, amounts)
+    words = tuple(
+        word_of((text,), places, positions, sum(amounts[positions]))
+        for positions in word_positions((text,), places)
+    )
     of_text = [a for a, place in zip(amounts, places, strict=True) if place is not None]
     assert sum(word.contribution for word in words) == sum(of_text)
     if text.strip():
@@ -359,8 +360,8 @@ def test_more_steps_are_taken_until_the_gap_is_small(
     single: Predictor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (once,) = attribute(single, [SENTENCES[2]])
-    monkeypatch.setattr(attribution, "RELATIVE_GAP", 0.0)
-    monkeypatch.setattr(attribution, "ABSOLUTE_GAP", 0.0)
+    monkeypatch.setattr(record, "RELATIVE_GAP", 0.0)
+    monkeypatch.setattr(record, "ABSOLUTE_GAP", 0.0)
     (found,) = attribute(single, [SENTENCES[2]])
     assert once.steps < found.steps == MOST_STEPS
     assert abs(found.gap) < abs(once.gap)
@@ -368,10 +369,10 @@ def test_more_steps_are_taken_until_the_gap_is_small(
 
 
 def test_steps_computed_already_count(single: Predictor, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attribution, "RELATIVE_GAP", 0.0)
-    monkeypatch.setattr(attribution, "ABSOLUTE_GAP", 0.0)
+    monkeypatch.setattr(record, "RELATIVE_GAP", 0.0)
+    monkeypatch.setattr(record, "ABSOLUTE_GAP", 0.0)
     (grown,) = attribute(single, [SENTENCES[0]])
-    monkeypatch.setattr(attribution, "FIRST_STEPS", MOST_STEPS)
+    monkeypatch.setattr(gradients, "FIRST_STEPS", MOST_STEPS)
     (at_once,) = attribute(single, [SENTENCES[0]])
     assert grown.steps == at_once.steps == MOST_STEPS
     for one, other in zip(grown.words, at_once.words, strict=True):
@@ -391,7 +392,7 @@ def test_tokens_computed_together_are_bounded(
         return forward(**inputs)
 
     monkeypatch.setattr(single.scorer.model.network, "forward", spy)
-    monkeypatch.setattr(attribution, "TOKENS_AT_ONCE", 64)
+    monkeypatch.setattr(gradients, "TOKENS_AT_ONCE", 64)
     (in_parts,) = attribute(single, [SENTENCES[0]])
     assert max(sizes) <= 64
     assert len(sizes) > 3

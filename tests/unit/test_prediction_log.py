@@ -6,7 +6,6 @@ import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -16,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.bundles import MULTI, make_bundle
+from tests.waiting import wait_until
 from textmill.serving import prediction_log
 from textmill.serving.limits import Limits
 from textmill.serving.prediction_log import (
@@ -116,7 +116,7 @@ def test_a_file_ends_when_there_is_enough_of_it(
     log = PredictionLog(LogSettings(tmp_path, False, 1), lambda _: None)
     for number in range(1, 4):
         log.add(answered(served, [*TEXTS]))
-        wait_for(partial(has_files, tmp_path, number))
+        wait_until(partial(has_files, tmp_path, number))
     log.close()
     assert [pq.read_metadata(path).num_rows for path in files(tmp_path)] == [3, 3, 3]
 
@@ -164,7 +164,7 @@ def test_a_stream_that_broke_off_keeps_its_whole_batches(tmp_path: Path, cut: in
 def test_a_stream_that_another_writes_is_left_alone(served: Served, tmp_path: Path) -> None:
     log = PredictionLog(LogSettings(tmp_path, False, 1), lambda _: None)
     log.add(answered(served, ["a film"]))
-    wait_for(lambda: bool(files(tmp_path, ".arrows")))
+    wait_until(lambda: bool(files(tmp_path, ".arrows")))
     finish_left_behind(tmp_path)
     assert len(files(tmp_path, ".arrows")) == 1
     log.close()
@@ -203,12 +203,3 @@ def test_a_disk_that_refuses_costs_the_log_and_nothing_else(served: Served, tmp_
 
 def has_files(folder: Path, count: int) -> bool:
     return len(files(folder)) == count
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 30
-    while time.monotonic() < end:
-        if condition():
-            return
-        time.sleep(0.01)
-    raise AssertionError("it did not happen")

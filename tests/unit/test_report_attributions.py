@@ -12,7 +12,9 @@ import pytest
 from rich.console import Console
 
 from tests.runs_on_disk import write_run
-from textmill.attribution import Attribution, Mistake, Word, write_mistakes
+from textmill.attribution import Mistake, write_mistakes
+from textmill.explaining.record import Attribution
+from textmill.explaining.words import Word
 from textmill.report.attribution_text import print_attribution
 from textmill.report.attributions import (
     MOST_UNSEEN,

@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.style import Style
 from rich.text import Text
 
-from textmill.attribution import Attribution, Word
+from textmill.explaining.record import Attribution
+from textmill.explaining.words import Word
 from textmill.legible import legible
 from textmill.report.attributions import AttributionView, Stretch, strongest
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from textmill.attribution import Attribution, Mistake, Word
+from textmill.attribution import Mistake
+from textmill.explaining.record import Attribution
+from textmill.explaining.words import Word
 from textmill.report.page import render
 from textmill.report.tables import TableView, view_of
 
@@ -71,8 +73,14 @@ class AttributionView:
 
     @property
     def check(self) -> str:
-        """Whether the contributions add up to what they should."""
+        """What the contributions add up to, and whether they should."""
         one = self.attribution
+        if one.method == "occlusion":
+            return (
+                "Each number is what the score loses when that word alone is hidden (occlusion). "
+                f"They add up to {one.total:+.2f}, and need not make up the whole difference of "
+                f"{one.difference:+.2f}."
+            )
         sentence = (
             f"The words add {one.total:+.2f} in all, for a difference of {one.difference:+.2f} "
             f"({one.steps} steps)."
@@ -134,8 +142,10 @@ def explanation_page(attributions: Sequence[Attribution], bundle: str) -> str:
         attributions: Any number of them.
         bundle: Where the classifier is.
     """
+    occluded = any(attribution.method == "occlusion" for attribution in attributions)
     return render(
         "explanation.html.j2",
+        method="occlusion" if occluded else "integrated gradients",
         views=[AttributionView.of(attribution) for attribution in attributions],
         bundle=bundle,
     )

@@ -67,16 +67,20 @@ class WordAnswer(BaseModel):
 
 
 class ExplainAnswer(BaseModel):
-    """What each word of a text adds to the score of a label, by integrated gradients."""
+    """What each word of a text adds to the score of a label."""
 
     label: str
+    method: Literal["integrated_gradients", "occlusion"] = Field(
+        description="Integrated gradients add up to the difference of the log-odds; occlusion "
+        "tells what the score loses when a word is hidden, and need not."
+    )
     score: float
     baseline_score: float = Field(description="The probability with every word hidden.")
     log_odds: float
     baseline_log_odds: float
     total: float = Field(description="What the words add, all together.")
     gap: float = Field(description="What is missing from that to the difference of the log-odds.")
-    steps: int
+    steps: int = Field(description="Points of the integral, or words that were hidden.")
     cut: bool = Field(description="Whether the text is longer than what the model sees.")
     words: list[WordAnswer]
 

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, cast
 
+from textmill.attribution import attribute
 from textmill.errors import InputError
-from textmill.predictor import Prediction, Predictor
+from textmill.predictor import Prediction
 from textmill.serving.batching import Batcher
 from textmill.serving.limits import Limits
 from textmill.serving.metrics import Metrics
@@ -20,7 +20,7 @@ from textmill.serving.prediction_log import Answered, PredictionLog
 from textmill.serving.served import Computing, Served, Text, open_served
 
 if TYPE_CHECKING:
-    from textmill.attribution import Attribution
+    from textmill.explaining.record import Attribution
     from textmill.scoring import Texts
 
 # Explaining a text costs as much as labelling dozens, so that only few may wait.
@@ -64,7 +64,6 @@ class Service:
         self.served: Served | None = None
         self.stopping = False
         self._computing = computing
-        self._explainer: tuple[Served, Predictor] | None = None
         self._loader = ThreadPoolExecutor(1)
         self._predictions: Batcher[Served, Text, Prediction] = Batcher(
             _predict,
@@ -75,7 +74,7 @@ class Service:
             watch_queue=metrics.queue,
         )
         self._explanations: Batcher[Served, tuple[Text, str | None], Attribution] = Batcher(
-            self._explain, batch=1, queue=_EXPLANATIONS_WAITING, seconds=limits.seconds
+            _explain, batch=1, queue=_EXPLANATIONS_WAITING, seconds=limits.seconds
         )
 
     async def load(self, path: str) -> Served:
@@ -97,7 +96,7 @@ class Service:
                 where=str(candidate.folder),
                 hint="start a service of its own for it",
             )
-        self.served, self._explainer = candidate, None
+        self.served = candidate
         return candidate
 
     async def predict(self, served: Served, texts: Sequence[Text]) -> list[Prediction]:
@@ -126,24 +125,10 @@ class Service:
         (attribution,) = await self._explanations.submit(served, [(text, label)])
         return attribution
 
-    def _explain(
-        self, served: Served, asked: Sequence[tuple[Text, str | None]]
-    ) -> list[Attribution]:
-        if find_spec("torch") is None:
-            raise InputError("only torch explains decisions", hint="pip install 'textmill[train]'")
-        from textmill.attribution import attribute
 
-        if self._explainer is None or self._explainer[0] is not served:
-            self._explainer = served, _with_gradients(served.predictor)
-        ((text, label),) = asked
-        return attribute(self._explainer[1], cast("Texts", [text]), label)[:1]
-
-
-def _with_gradients(predictor: Predictor) -> Predictor:
-    """The same classifier in the form that can be explained."""
-    if predictor.form == "torch":
-        return predictor
-    return Predictor.of(predictor.bundle, device="cpu", form="torch")
+def _explain(served: Served, asked: Sequence[tuple[Text, str | None]]) -> list[Attribution]:
+    ((text, label),) = asked
+    return attribute(served.predictor, cast("Texts", [text]), label)[:1]
 
 
 def _predict(served: Served, texts: Sequence[Text]) -> list[Prediction]:

@@ -100,6 +100,11 @@
     find("labels").hidden = false;
   }
 
+  const methods = {
+    integrated_gradients: "integrated gradients",
+    occlusion: "occlusion: each word is hidden alone, so that the two need not be the same",
+  };
+
   // The texts with their words marked, as pieces of a paragraph each.
   function marked(whole, side, words) {
     const paragraph = element("p", "attributed");
@@ -132,7 +137,7 @@
     find("check").textContent =
       `Probability ${found.score.toFixed(3)}; with every word hidden ` +
       `${found.baseline_score.toFixed(3)}. The words add ${added} in all, for a difference of ` +
-      `${difference}.${cut}`;
+      `${difference} (${methods[found.method]}).${cut}`;
     const strongest = [...words].sort((a, b) => Math.abs(b.contribution) - Math.abs(a.contribution));
     const rows = strongest.slice(0, 100).map((word) => {
       const row = element("tr");

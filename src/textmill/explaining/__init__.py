@@ -1,0 +1,1 @@
+"""The methods by which a decision is explained, and what they find."""
