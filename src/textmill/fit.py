@@ -6,7 +6,7 @@ import logging
 import os
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -37,6 +37,7 @@ from textmill.model.checkpoints import (
 from textmill.model.losses import ClassificationLoss
 from textmill.model.metric_names import monitor_mode
 from textmill.model.module import Batch, Classifier
+from textmill.model.on_processor import tuned_for_processor
 from textmill.model.optimizers import Optimization
 from textmill.model.progress import ShowProgress
 
@@ -103,16 +104,26 @@ class Hardware:
             return self.threads
         return max(1, min(torch.get_num_threads(), usable_cores() // self.devices))
 
+    @property
+    def on_processor(self) -> bool:
+        """Whether nothing but the CPU computes."""
+        return self._available == 0
+
+    @property
+    def _available(self) -> int:
+        """How many accelerators there are of the kind that is asked for."""
+        cuda = torch.cuda.device_count()
+        mps = int(torch.backends.mps.is_available())
+        present = {"gpu": cuda, "mps": mps, "auto": cuda or mps}
+        return present.get(self.accelerator, 0)
+
     def check(self) -> None:
         """Makes sure that the machine has the devices asked for.
 
         Raises:
             InputError: It hasn't.
         """
-        cuda = torch.cuda.device_count()
-        mps = int(torch.backends.mps.is_available())
-        present = {"gpu": cuda, "mps": mps, "auto": cuda or mps}
-        available = present.get(self.accelerator, 0)
+        available = self._available
         if self.accelerator in ("gpu", "mps") and available == 0:
             raise InputError(
                 f"this machine has no {self.accelerator}",
@@ -215,7 +226,12 @@ def fit(
     total_steps = plan.total_batches // budget.accumulate
     module = Classifier(network, loss, labels, optimization, total_steps, seed)
     collator = Collator(padding, labels)
-    with StopRequest() as stop, _quiet_lightning(), _same_threads():
+    with (
+        StopRequest() as stop,
+        _quiet_lightning(),
+        _same_threads(),
+        _tuned(network, hardware, train),
+    ):
         checkpoints = _checkpoints(labels, plan, saving, stop)
         if state is not None and state["finished"]:
             checkpoints.load_state_dict(state)
@@ -367,6 +383,15 @@ def _strategy(hardware: Hardware) -> Strategy | str:
             save_distributed_checkpoint=False,
         )
     return "ddp" if hardware.devices > 1 or hardware.strategy == "ddp" else "auto"
+
+
+def _tuned(
+    network: nn.Module, hardware: Hardware, train: TokenizedSplit
+) -> AbstractContextManager[None]:
+    if not hardware.on_processor:
+        return nullcontext()
+    bfloat16 = hardware.resolved_precision == "bf16-mixed"
+    return tuned_for_processor(network, bfloat16=bfloat16, longest=int(max(train.lengths)))
 
 
 def _early_stopping(monitor: str, patience: int, mode: str) -> EarlyStopping:
