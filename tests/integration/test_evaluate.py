@@ -49,6 +49,24 @@ def test_a_single_file_is_judged_whole_with_split_all(
     assert metrics["all/accuracy"] == pytest.approx(sum(correct) / 60)
 
 
+def test_the_form_that_is_asked_for_is_judged(
+    bundle: Path, reviews: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def probabilities(form: str) -> list[float]:
+        output = tmp_path / form
+        overrides = (f"data.train={reviews}", "split=all", f"form={form}", f"output={output}")
+        assert evaluate(bundle, *overrides) == 0
+        table = pq.read_table(output / "predictions.parquet")
+        return list(table["probability/good"].to_pylist())
+
+    assert evaluate(bundle, f"data.train={reviews}", "split=all", "form=onnx") == 2
+    assert "textmill export" in capsys.readouterr().err
+    assert main(["export", str(bundle)]) == 0
+    original, graph = probabilities("torch"), probabilities("onnx")
+    assert graph != original
+    assert graph == pytest.approx(original, abs=1e-4)
+
+
 def test_a_local_copy_of_a_hub_data_set_is_judged_whole_too(
     bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -92,6 +93,19 @@ def test_transformers_gives_what_textmill_predict_gives(short_run: Path, tmp_pat
         expected = {entry["label"]: entry["score"] for entry in scored}
         assert ours["label"] == scored[0]["label"]
         assert ours["scores"] == pytest.approx(expected, abs=1e-5)
+
+
+def test_its_graph_gives_its_scores_at_every_size_and_length(
+    short_run: Path, tmp_path: Path
+) -> None:
+    bundle = Path(shutil.copytree(short_run / "model", tmp_path / "bundle"))
+    textmill("export", str(bundle), cwd=tmp_path)
+    (record,) = json.loads((bundle / "textmill.json").read_text())["forms"].values()
+    assert record["figures"]["largest_difference"] < 1e-4
+    assert record["figures"]["compared"] > 100
+    shown = textmill("verify", str(bundle), cwd=tmp_path)
+    assert "form onnx" in shown
+    assert "DIFFERENT" not in shown
 
 
 def test_metrics_are_those_of_scikit_learn(short_run: Path) -> None:

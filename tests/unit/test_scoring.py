@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from textmill.bundle import read_bundle
 from textmill.encoding import LengthPolicy
 from textmill.errors import InputError
 from textmill.forms.torch_form import resolve_device, torch_scorer
-from textmill.scoring import Scorer
+from textmill.scoring import Batch, Scorer, Scores
 
 WORDS = sorted({word for sentence in SENTENCES for word in sentence.split()})
 TEXTS = st.lists(st.lists(st.sampled_from(WORDS), max_size=40).map(" ".join), max_size=12)
@@ -75,6 +76,44 @@ def test_texts_are_batched_with_others_of_their_length(
     )
     (_, long), (_, short) = shapes
     assert long > short
+
+
+@pytest.mark.parametrize("tokens", [1, 40, 1000])
+def test_a_batch_has_no_more_tokens_than_are_good_for_the_model(
+    scorer: Scorer, monkeypatch: pytest.MonkeyPatch, tokens: int
+) -> None:
+    sizes, original = [], scorer.model
+
+    class Watched:
+        device, outputs, tokens_at_once = "cpu", original.outputs, tokens
+
+        def logits(self, batch: Batch) -> Scores:
+            sizes.append(batch["input_ids"].shape)
+            return original.logits(batch)
+
+    texts = [" ".join(WORDS[:length]) for length in (1, 9, 3, 20, 20, 5, 1)]
+    whole = scorer.logits(texts)
+    monkeypatch.setattr(scorer, "model", Watched())
+    np.testing.assert_allclose(scorer.logits(texts), whole, atol=1e-4)
+    # A text that is longer than that has a batch to itself.
+    assert all(rows * length <= tokens or rows == 1 for rows, length in sizes)
+    assert sum(rows for rows, _ in sizes) == len(texts)
+    assert len(sizes) == {1: 7, 1000: 1}.get(tokens, len(sizes))
+
+
+def test_a_stream_gives_each_part_its_scores_and_reads_one_part_ahead(scorer: Scorer) -> None:
+    parts = [[" ".join(WORDS[: 3 * part + row]) for row in range(part)] for part in range(6)]
+    asked: list[int] = []
+
+    def reading() -> Iterator[tuple[int, list[str]]]:
+        for number, texts in enumerate(parts):
+            asked.append(number)
+            yield number, texts
+
+    for number, scores in scorer.stream(reading()):
+        assert len(asked) <= number + 3
+        np.testing.assert_allclose(scores, scorer.probabilities(parts[number]), atol=1e-4)
+    assert asked == list(range(6))
 
 
 def test_probabilities_of_one_label_add_up_to_one(scorer: Scorer) -> None:
