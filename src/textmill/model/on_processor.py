@@ -1,7 +1,6 @@
 """What makes a training step faster on a processor, and changes nothing of what is learned.
 
-Each was measured alone in a step of MiniLM-L6 on two cores with AMX, 28 tokens a text; see
-``docs/performance.md``.
+``benchmarks/processor_step.py`` measures what each of them is worth.
 """
 
 from __future__ import annotations
@@ -34,13 +33,13 @@ def tuned_for_processor(network: nn.Module, *, bfloat16: bool, longest: int) -> 
         longest: Tokens of the longest text.
     """
     with ExitStack() as stack:
-        stack.enter_context(_quick_dropout(network))
+        stack.enter_context(quick_dropout(network))
         models = (module for module in network.modules() if isinstance(module, PreTrainedModel))
         model = next(models, None)
         if bfloat16 and model is not None:
-            stack.enter_context(_bfloat16_throughout(model))
+            stack.enter_context(bfloat16_throughout(model))
             if longest < _LONG:
-                stack.enter_context(_plain_attention(model))
+                stack.enter_context(plain_attention(model))
         yield
 
 
@@ -79,7 +78,8 @@ class _Dropped(Function):
 
 
 @contextmanager
-def _quick_dropout(network: nn.Module) -> Iterator[None]:
+def quick_dropout(network: nn.Module) -> Iterator[None]:
+    """Has all dropout layers draw their random bits many at a time; see `_QuickDropout`."""
     found = [one for one in network.modules() if type(one) is nn.Dropout and 0 < one.p < 1]
     for module in found:
         module.__class__ = _QuickDropout
@@ -91,7 +91,7 @@ def _quick_dropout(network: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def _plain_attention(model: PreTrainedModel) -> Iterator[None]:
+def plain_attention(model: PreTrainedModel) -> Iterator[None]:
     """Attention as matrix products.
 
     On processors the backward step of torch's flash attention is some ten times slower in bfloat16
@@ -106,7 +106,7 @@ def _plain_attention(model: PreTrainedModel) -> Iterator[None]:
 
 
 @contextmanager
-def _bfloat16_throughout(model: PreTrainedModel) -> Iterator[None]:
+def bfloat16_throughout(model: PreTrainedModel) -> Iterator[None]:
     """Layers hand on bfloat16, where autocast alone would keep the sum of their outputs in float32.
 
     That sum would be rounded to bfloat16 for each matrix product anyway, several times in each
