@@ -49,6 +49,7 @@ class Observed:
         if scope["type"] != "http":
             await self._application(scope, receive, send)
             return
+        scope.setdefault("state", {})  # Not every server has one.
         began = time.perf_counter()
         request_id = _request_id(scope)
         status = CLIENT_GONE
