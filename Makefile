@@ -10,11 +10,15 @@ ARGS ?=
 unexport PYTHONDONTWRITEBYTECODE
 INSTALL = $(VENV)/bin/python -m pip install --no-compile --constraint constraints.txt --editable
 
+YAML_RULES = {extends: default, rules: {document-start: disable, line-length: {max: 100}}}
+# Kustomize reads its own file alone; the cluster has no schema of it.
+KUBERNETES = $(filter-out %/kustomization.yaml,$(wildcard deploy/kubernetes/*.yaml))
+
 .DEFAULT_GOAL := help
-.PHONY: help train test bench lint types format clean
+.PHONY: help train test bench lint types manifests format clean
 
 help: ## Show this help
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 train: $(VENV)/.installed ## Install Textmill, and train the default classifier
 	$(VENV)/bin/textmill train $(ARGS)
@@ -25,13 +29,19 @@ test: $(VENV)/.installed-dev ## Install Textmill with its tools, and run all tes
 bench: $(VENV)/.installed-bench ## Measure how fast Textmill is, beside its peers
 	$(VENV)/bin/python -m benchmarks.speed $(ARGS)
 
-lint: $(VENV)/.installed-dev types ## Check style, formatting, the import floors and types
+lint: $(VENV)/.installed-dev types manifests ## Check style, formatting, the import floors, types and manifests
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/lint-imports
 
 types: $(VENV)/.installed-dev ## Check types
 	$(VENV)/bin/mypy
+
+manifests: $(VENV)/.installed-dev ## Check the Dockerfiles and the manifests in deploy/
+	$(VENV)/bin/hadolint Dockerfile deploy/lambda/Dockerfile
+	$(VENV)/bin/yamllint --strict --config-data '$(YAML_RULES)' deploy
+	$(VENV)/bin/check-jsonschema --quiet --builtin-schema vendor.compose-spec deploy/compose.yaml
+	$(VENV)/bin/kubernetes-validate --strict --quiet $(KUBERNETES)
 
 format: $(VENV)/.installed-dev ## Format, and mend what can be mended
 	$(VENV)/bin/ruff check --fix .

@@ -123,7 +123,8 @@ def test_the_environment_of_the_tests_is_the_pinned_one() -> None:
 
 
 @pytest.mark.parametrize(
-    "target", ["train", "test", "bench", "lint", "types", "format", "clean", "help"]
+    "target",
+    ["train", "test", "bench", "lint", "types", "manifests", "format", "clean", "help"],
 )
 def test_make_has_its_targets(target: str) -> None:
     assert re.search(rf"^{target}:.* ## ", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
