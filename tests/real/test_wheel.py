@@ -26,10 +26,12 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from tests.bundles import make_bundle
+from tests.unit.test_deploy import ENTRY_POINT, HEALTH_CHECK
 from textmill.packaging import examples_of, package
 
 ROOT = Path(__file__).parents[2]
 NOT_SHIPPED = ("__pycache__", "*.egg-info")
+KEY = "a-key-of-some-length"
 NOWHERE = "http://127.0.0.1:9/simple"
 
 pytestmark = pytest.mark.real
@@ -114,13 +116,13 @@ def bare() -> dict[str, str]:
 
 
 @contextmanager
-def answering(programs: Path, bundle: Path, folder: Path) -> Iterator[str]:
-    """A bundle in service; gives its address."""
-    command = [programs / "textmill", "serve", bundle, "--port", "0"]
-    log = folder / "serve.log"
+def answering(*command: object, folder: Path, **variables: str) -> Iterator[str]:
+    """A service at any free port; gives its address."""
+    log, environment = folder / "serve.log", {**bare(), **variables}
+    words = [*map(str, command), "--port", "0"]
     with (
         log.open("w") as stream,
-        subprocess.Popen(command, cwd=folder, env=bare(), stderr=stream) as process,
+        subprocess.Popen(words, cwd=folder, env=environment, stderr=stream) as process,
     ):
         try:
             yield wait_for_address(process, log)
@@ -237,11 +239,27 @@ def test_a_service_has_no_use_for_torch(service: Path, exported: Path, tmp_path:
     )
     assert run(service / "python", "-c", program, cwd=tmp_path).split() == ["None"] * 5
     assert "form onnx    same" in run(service / "textmill", "verify", exported, cwd=tmp_path)
-    with answering(service, exported, tmp_path) as address:
+    with answering(service / "textmill", "serve", exported, folder=tmp_path) as address:
         answer = httpx.post(f"{address}/predict", json={"texts": ["a lovely film"]}, timeout=30)
     (prediction,) = answer.json()["predictions"]
     alone = run(service / "textmill", "predict", exported, "a lovely film", cwd=tmp_path)
     assert prediction == pytest.approx(json.loads(alone), abs=1e-6)
+
+
+def test_what_the_image_runs_answers_and_passes_its_health_check(
+    service: Path, exported: Path, tmp_path: Path
+) -> None:
+    program, *arguments = ENTRY_POINT
+    python, *check = HEALTH_CHECK
+    assert ended([service / python, *check], tmp_path).returncode != 0
+    command = (service / program, *arguments, exported)
+    with answering(*command, folder=tmp_path, TEXTMILL_API_KEYS=KEY) as address:
+        assert address.startswith("http://0.0.0.0:")
+        here = address.removeprefix("http://").replace("0.0.0.0", "127.0.0.1")  # noqa: S104
+        run(service / python, *(word.replace("127.0.0.1:8000", here) for word in check))
+        for key, status in ((KEY, 200), ("another", 401)):
+            headers = {"Authorization": f"Bearer {key}"}
+            assert httpx.get(f"http://{here}/info", headers=headers).status_code == status
 
 
 def test_what_a_service_lacks_is_told(service: Path, tiny_encoder: Path, tmp_path: Path) -> None:
