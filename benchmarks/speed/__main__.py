@@ -14,7 +14,8 @@ from benchmarks.speed.parts import PARTS, measure
 from benchmarks.speed.plan import Plan, default_plan, miniature, with_steps
 from benchmarks.speed.plot import write_charts
 from benchmarks.speed.results import read_results
-from benchmarks.speed.tables import as_markdown, as_rich, tables_of
+from benchmarks.speed.tables import tables_of
+from benchmarks.tables import as_markdown, as_rich
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

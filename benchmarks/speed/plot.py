@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.speed.results import Results, ratios
+from benchmarks.speed.results import Results
 from benchmarks.speed.scoring import PIPELINE
 from benchmarks.speed.training import TRAINER_BEST
+from benchmarks.spread import ratios
 from textmill.safe_write import write_text
 from textmill.tracking.drawing import svg
 from textmill.tracking.shapes import BarChart

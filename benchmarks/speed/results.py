@@ -1,9 +1,7 @@
-"""What was measured, as it is kept in the JSON file; and medians and ratios of it."""
+"""What was measured, as it is kept in the JSON file."""
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -171,22 +169,3 @@ def write_results(path: Path, results: Results) -> None:
 def read_results(path: Path) -> Results:
     """Reads what `write_results` wrote."""
     return _RESULTS.validate_json(path.read_bytes())
-
-
-@dataclass(frozen=True, slots=True)
-class Spread:
-    """The middle of some numbers, and the least and the greatest."""
-
-    median: float
-    low: float
-    high: float
-
-    @classmethod
-    def of(cls, values: Sequence[float]) -> Spread:
-        """Of at least one number."""
-        return cls(statistics.median(values), min(values), max(values))
-
-
-def ratios(values: Sequence[float], bases: Sequence[float]) -> Spread:
-    """How many times as great as the bases the values are, round by round."""
-    return Spread.of([value / base for value, base in zip(values, bases, strict=True)])

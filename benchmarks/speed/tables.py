@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from benchmarks.speed.results import (
     MIB,
@@ -12,32 +10,14 @@ from benchmarks.speed.results import (
     Parts,
     Results,
     Scored,
-    Spread,
     Tokenized,
     Trained,
-    ratios,
 )
 from benchmarks.speed.scoring import PIPELINE
 from benchmarks.speed.training import TEXTMILL, TRAINER, TRAINER_BEST
+from benchmarks.spread import Spread, ratios
 from benchmarks.startup import HYDRA
-
-if TYPE_CHECKING:
-    from rich.table import Table as RichTable
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """Rows of text under a title.
-
-    Args:
-        title: What is shown.
-        header: What the columns are; the first names the rows.
-        rows: Each as long as the header.
-    """
-
-    title: str
-    header: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
+from benchmarks.tables import Table, told
 
 
 def tables_of(results: Results) -> list[Table]:
@@ -58,31 +38,6 @@ def tables_of(results: Results) -> list[Table]:
     return tables
 
 
-def as_markdown(tables: Sequence[Table]) -> str:
-    """The tables one below the other, each under its title."""
-    return "\n\n".join("\n".join(_markdown_lines(table)) for table in tables)
-
-
-def as_rich(table: Table) -> RichTable:
-    """A table for the terminal."""
-    from rich.table import Table as RichTable
-
-    shown = RichTable(title=table.title)
-    for number, name in enumerate(table.header):
-        shown.add_column(name, justify="left" if number == 0 else "right")
-    for row in table.rows:
-        shown.add_row(*row)
-    return shown
-
-
-def _markdown_lines(table: Table) -> Iterator[str]:
-    yield f"### {table.title}\n"
-    yield f"| {' | '.join(table.header)} |"
-    yield f"|---|{'---:|' * (len(table.header) - 1)}"
-    for row in table.rows:
-        yield f"| {' | '.join(row)} |"
-
-
 def _machine(results: Results) -> Table:
     machine, packages = results.machine, results.packages
     device = ", ".join(machine["accelerators"]) or machine["processor"]
@@ -98,7 +53,7 @@ def _machine(results: Results) -> Table:
             for precision, flops in turn.product_flops.items():
                 products.setdefault(precision, []).append(flops / 1e9)
     rows += [
-        (f"matrix product, {precision}", f"{_spread(Spread.of(flops), '.0f')} GFLOP/s")
+        (f"matrix product, {precision}", f"{told(Spread.of(flops), '.0f')} GFLOP/s")
         for precision, flops in products.items()
     ]
     return Table(f"Measured on {results.date}", ("", "found"), tuple(rows))
@@ -113,9 +68,9 @@ def _training(name: str, facts: Facts, found: dict[str, list[Trained]]) -> Table
         (
             contestant,
             turns[0].precision,
-            _spread(Spread.of(rates[contestant]), ".1f"),
-            _spread(ratios(rates[contestant], rates[TRAINER_BEST]), ".2f"),
-            _spread(ratios(rates[contestant], rates[TRAINER]), ".1f"),
+            told(Spread.of(rates[contestant]), ".1f"),
+            told(ratios(rates[contestant], rates[TRAINER_BEST]), ".2f"),
+            told(ratios(rates[contestant], rates[TRAINER]), ".1f"),
             f"{Spread.of([turn.utilisation(facts) for turn in turns]).median:.0%}",
             _mebibytes([turn.peak_bytes for turn in turns]),
         )
@@ -141,7 +96,7 @@ def _overhead(found: dict[str, list[Parts]]) -> Table:
         ]
         shares = [f"{share.median:.1%}" for share in parts]
         own = Spread.of([turn.overhead for turn in turns])
-        rows.append((f"{name} texts", *shares, _spread(own, ".1%")))
+        rows.append((f"{name} texts", *shares, told(own, ".1%")))
     header = ("shares of a step's time", "forward", "backward", "optimizer", "anything else")
     return Table("Textmill's own overhead in training", header, tuple(rows))
 
@@ -152,10 +107,10 @@ def _scoring(found: dict[str, list[Scored]]) -> Table:
     rows = [
         (
             name,
-            _spread(Spread.of([1000 * seconds for seconds in alone[name]]), ".1f"),
-            _spread(ratios(alone[PIPELINE], alone[name]), ".2f"),
-            _spread(Spread.of(rates[name]), ".0f"),
-            _spread(ratios(rates[name], rates[PIPELINE]), ".2f"),
+            told(Spread.of([1000 * seconds for seconds in alone[name]]), ".1f"),
+            told(ratios(alone[PIPELINE], alone[name]), ".2f"),
+            told(Spread.of(rates[name]), ".0f"),
+            told(ratios(rates[name], rates[PIPELINE]), ".2f"),
             f"{min(turn.agreement for turn in turns):.2%}",
             _mebibytes([turn.peak_bytes for turn in turns]),
         )
@@ -171,8 +126,8 @@ def _scoring(found: dict[str, list[Scored]]) -> Table:
 def _tokenizing(turns: list[Tokenized]) -> Table:
     own, library = ([getattr(turn, name) for turn in turns] for name in ("textmill", "library"))
     rows = (
-        ("tokenizers' encode_batch", _spread(Spread.of(library), ",.0f"), "1.00"),
-        (TEXTMILL, _spread(Spread.of(own), ",.0f"), _spread(ratios(own, library), ".2f")),
+        ("tokenizers' encode_batch", told(Spread.of(library), ",.0f"), "1.00"),
+        (TEXTMILL, told(Spread.of(own), ",.0f"), told(ratios(own, library), ".2f")),
     )
     return Table("Tokenizing", ("contestant", "texts/s", "ratio"), rows)
 
@@ -185,8 +140,8 @@ def _growth(facts: Facts, found: dict[int, list[Trained]]) -> Table:
     rows = [
         (
             f"{count:,}",
-            _spread(Spread.of(rates[count]), ".1f"),
-            _spread(ratios(rates[count], base), ".2f"),
+            told(Spread.of(rates[count]), ".1f"),
+            told(ratios(rates[count], base), ".2f"),
             f"{turns[0].ready_seconds:.1f}",
             f"{min(turn.ready_seconds for turn in turns[1:]):.1f}" if turns[1:] else "",
             _mebibytes([turn.peak_bytes for turn in turns]),
@@ -205,18 +160,12 @@ def _startup(found: dict[str, list[float]]) -> Table:
     rows = [
         (
             f"`{command}`",
-            _spread(Spread.of(seconds), ".2f"),
-            _spread(ratios(seconds, found[HYDRA]), ".2f"),
+            told(Spread.of(seconds), ".2f"),
+            told(ratios(seconds, found[HYDRA]), ".2f"),
         )
         for command, seconds in found.items()
     ]
     return Table("Start-up", ("command", "seconds", "to Hydra alone"), tuple(rows))
-
-
-def _spread(spread: Spread, form: str) -> str:
-    """The median, and where it says more, the least and the greatest value."""
-    median, low, high = (format(value, form) for value in (spread.median, spread.low, spread.high))
-    return median if low == high else f"{median} ({low} to {high})"
 
 
 def _mebibytes(values: Sequence[int]) -> str:

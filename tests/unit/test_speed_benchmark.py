@@ -20,10 +20,12 @@ from benchmarks.speed.clock import StepClock
 from benchmarks.speed.material import make_job
 from benchmarks.speed.parts import measure
 from benchmarks.speed.plan import Plan, Texts, default_plan, miniature, with_steps
-from benchmarks.speed.results import Facts, Results, Spread, Trained, ratios, read_results
+from benchmarks.speed.results import Facts, Results, Trained, read_results
 from benchmarks.speed.rounds import Turns
-from benchmarks.speed.tables import as_markdown, tables_of
+from benchmarks.speed.tables import tables_of
 from benchmarks.speed.training import CONTESTANTS
+from benchmarks.spread import Spread, ratios
+from benchmarks.tables import as_markdown
 
 from tests.forks import write_short_reviews
 from textmill.configuration.overrides import override_of
