@@ -30,8 +30,8 @@ def extra(name: str) -> list[Requirement]:
 
 EXTRAS = {name: extra(name) for name in PROJECT["optional-dependencies"]}
 OPTIONAL = EXTRAS.keys() - {"dev"}
-# Run as a command, or imported by another for us.
-NOT_IMPORTED = {"accelerate", "pip", "alembic", "cmaes", "httptools", "uvloop"}
+# Run as a command, or imported by another for us, or by a benchmark.
+NOT_IMPORTED = {"accelerate", "pip", "alembic", "cmaes", "httptools", "litserve", "uvloop"}
 # Named in the configuration, and imported by Hydra.
 PLUGINS = {f"hydra-{name}-launcher" for name in ("joblib", "submitit", "ray")}
 # The plugin wants an older cloudpickle than the rest, so that they are installed by themselves.
