@@ -8,12 +8,13 @@ import tempfile
 import time
 from dataclasses import dataclass, replace
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 
 from benchmarks.serving.client import Load, ask
 from benchmarks.serving.contestants import Contestant, all_of, running
 from benchmarks.serving.questions import Questions, make_questions, read_questions, texts_of
-from benchmarks.serving.results import Latencies, Results, Served
+from benchmarks.serving.results import SERVING_PACKAGES, Latencies, Results, Served
 from benchmarks.speed.rounds import FRESH
 from textmill.bundle import read_bundle
 from textmill.environment import machine, package_versions
@@ -121,9 +122,7 @@ def _note(results: Results, made: Questions) -> None:
 
 
 def _versions() -> dict[str, str]:
-    from importlib.metadata import version
-
-    return {**package_versions(), **{name: version(name) for name in ("litserve", "uvicorn")}}
+    return {**package_versions(), **{name: version(name) for name in SERVING_PACKAGES}}
 
 
 def _tell(progress: str) -> None:

@@ -13,6 +13,9 @@ from pydantic import TypeAdapter
 from benchmarks.serving.client import Asked
 from textmill.safe_write import write_text
 
+# What the contestants consist of, beside what results depend on.
+SERVING_PACKAGES = ("onnxruntime", "litserve", "fastapi", "uvicorn", "uvloop")
+
 
 @dataclass(frozen=True, slots=True)
 class Latencies:

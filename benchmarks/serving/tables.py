@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from benchmarks.serving.contestants import SERIES, litserve_name
-from benchmarks.serving.results import Latencies, Results, Served
+from benchmarks.serving.results import SERVING_PACKAGES, Latencies, Results, Served
 from benchmarks.spread import Spread, ratios
 from benchmarks.tables import Table, told
 
@@ -31,7 +31,7 @@ def form_of(name: str) -> str:
 
 def _machine(results: Results) -> Table:
     machine, packages = results.machine, results.packages
-    versions = {name: packages[name] for name in ("onnxruntime", "litserve", "fastapi", "uvicorn")}
+    versions = {name: packages[name] for name in SERVING_PACKAGES}
     texts = ", ".join(
         f"{form}: {count:,} of {results.mean_tokens[form]:.1f} tokens on average"
         for form, count in results.texts.items()

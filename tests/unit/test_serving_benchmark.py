@@ -19,6 +19,7 @@ from benchmarks.serving.load import MIB, Endured, moments, table_of
 from benchmarks.serving.memory import memory_of
 from benchmarks.serving.questions import Question, Questions, read_questions
 from benchmarks.serving.results import (
+    SERVING_PACKAGES,
     Latencies,
     Results,
     Served,
@@ -46,7 +47,7 @@ def served(rate: float, milliseconds: float, problems: dict[str, int] | None = N
 def results() -> Results:
     """Two rounds, of which the second was slower for everybody."""
     machine = {"processor": "a processor", "cores": 2, "instructions": "AVX2"}
-    packages = dict.fromkeys(("onnxruntime", "litserve", "fastapi", "uvicorn"), "1.0")
+    packages = dict.fromkeys(SERVING_PACKAGES, "1.0")
     found = Results("2026-11-28", machine, packages, {"onnx": 2}, {"onnx": 3.5})
     found.alone["onnx"] = [Latencies(0.002, 0.003, 0.004), Latencies(0.004, 0.006, 0.008)]
     rates = {TEXTMILL: (600, 300), LITSERVE: (300, 200), SERIES: (50, 30)}
