@@ -90,6 +90,7 @@ VERBS = {
     "serve": Verb("textmill.serve", "answer over HTTP which label a text has"),
     "export": Verb("textmill.export", "add the forms of a model that ONNX Runtime computes"),
     "verify": Verb("textmill.verify", "check that a bundle is what was trained, in all its forms"),
+    "gate": Verb("textmill.gate", "block a release that is worse than the last one"),
     "explain": Verb("textmill.explain", "show which words a label comes from"),
     "reproduce": Verb("textmill.reproduce", "make a run again, and say how far it is the same"),
     "runs": Verb("textmill.browse.command", "list, show and compare the runs that there are"),

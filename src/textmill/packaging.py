@@ -8,10 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import yaml
 
 from textmill.bundle import (
     ONNX_FOLDER,
@@ -235,16 +233,9 @@ def _validation(run: Run, labels: Labels) -> Examples:
     for row, label in zip(targets, table["label"].to_pylist(), strict=True):
         row[[labels.label2id[name] for name in ([label] if isinstance(label, str) else label)]] = 1
     known = targets if labels.multi_label else targets.argmax(axis=1)
-    return Examples(texts, known, task_metric(_monitor(run), labels), "the validation examples")
-
-
-def _monitor(run: Run) -> str | None:
-    """The metric that chose the run's checkpoint; None where that can't be told."""
-    try:
-        config: Any = yaml.safe_load(run.config.read_bytes())
-        return str(config["trainer"]["monitor"])
-    except (OSError, yaml.YAMLError, KeyError, TypeError):
-        return None
+    return Examples(
+        texts, known, task_metric(run.read_monitor(), labels), "the validation examples"
+    )
 
 
 def _lines(path: Path, *, pairs: bool) -> Texts:

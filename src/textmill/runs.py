@@ -115,6 +115,14 @@ class Run:
                 "the run's manifest can't be read", where=str(self.manifest), hint="is it a run?"
             ) from error
 
+    def read_monitor(self) -> str | None:
+        """The metric that chose the checkpoint; None where that can't be told."""
+        try:
+            config: Any = yaml.safe_load(self.config.read_bytes())
+            return str(config["trainer"]["monitor"])
+        except (OSError, yaml.YAMLError, KeyError, TypeError):
+            return None
+
     def update_manifest(self, **changes: object) -> None:
         """Replaces some of the manifest's entries."""
         manifest = self.read_manifest() if self.manifest.exists() else {}

@@ -17,6 +17,7 @@ from textmill.model.statistics import (
     Interval,
     Verdict,
     bootstrap_intervals,
+    paired_interval,
     paired_tests,
 )
 
@@ -248,3 +249,26 @@ class TestVerdict:
         assert found.winner == "tie"
         assert found.sentence.startswith("TF-IDF + linear beats the model by 5.0 points")
         assert "; the model beats TF-IDF + linear by 12.0 points of macro-F1" in found.sentence
+
+
+class TestAnyMetric:
+    def test_the_interval_is_that_of_the_metrics_that_have_a_test(self) -> None:
+        targets = np.random.default_rng(0).choice(2, 400)
+        first, second = noisy(targets, 0.8, 2, seed=1), noisy(targets, 0.7, 2, seed=2)
+        tests = paired_tests(targets, first, second, TWO, seed=0, resamples=4000)
+        found = paired_interval(
+            lambda rows: float((targets[rows] == first[rows]).mean()),
+            lambda rows: float((targets[rows] == second[rows]).mean()),
+            len(targets),
+            seed=0,
+            resamples=4000,
+        )
+        assert found.low == pytest.approx(tests["accuracy"].interval.low, abs=0.006)
+        assert found.high == pytest.approx(tests["accuracy"].interval.high, abs=0.006)
+
+    def test_resamples_that_leave_the_metric_undefined_are_left_out(self) -> None:
+        def measure(rows: np.ndarray) -> float:
+            return math.nan if 0 in rows else 0.25
+
+        found = paired_interval(measure, lambda _: 0.125, 5, seed=0, resamples=200)
+        assert found == Interval(0.125, 0.125)

@@ -19,7 +19,7 @@ from textmill.report.results import compared_estimates, titled
 from textmill.report.tables import Estimate, Kind, TableView, view_of
 from textmill.runs import Run
 from textmill.tracking.charts import learning_charts
-from textmill.tracking.prediction_columns import label_members
+from textmill.tracking.prediction_columns import label_ids
 from textmill.tracking.shapes import Chart, LineChart, Series
 
 # Of the resampling, so that the same comparison says the same.
@@ -246,18 +246,12 @@ def _check_same_data(first: RunRecord, second: RunRecord) -> None:
 
 
 def _verdict(names: tuple[str, str], tables: tuple[pa.Table, pa.Table], labels: Labels) -> Verdict:
-    targets = _ids(tables[0]["label"], labels)
-    decisions = [_ids(table["prediction"], labels) for table in tables]
+    targets = label_ids(tables[0]["label"], labels)
+    decisions = [label_ids(table["prediction"], labels) for table in tables]
     first, second = map(_heading, names)
     return Verdict(
         first, second, paired_tests(targets, decisions[0], decisions[1], labels, seed=_SEED)
     )
-
-
-def _ids(column: pa.ChunkedArray, labels: Labels) -> npt.NDArray[np.int64]:
-    """Label ids ``[examples]``, or 0 and 1 ``[examples, labels]`` for several labels."""
-    members = label_members(column, labels)
-    return members.astype(np.int64) if labels.multi_label else members.argmax(axis=1)
 
 
 def _changes(names: tuple[str, str], tables: tuple[pa.Table, pa.Table]) -> Changes:

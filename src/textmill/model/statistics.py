@@ -7,7 +7,7 @@ numbers instead of one for each example.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -135,6 +135,35 @@ def paired_tests(
             "paired bootstrap",
         ),
     }
+
+
+def paired_interval(
+    first: Callable[[Integers], float],
+    second: Callable[[Integers], float],
+    examples: int,
+    *,
+    seed: int,
+    resamples: int = RESAMPLES,
+) -> Interval:
+    """The 95% paired bootstrap interval of the difference in any metric.
+
+    It takes longer than `paired_tests`, which draws patterns and not examples.
+
+    Args:
+        first: Gives one classifier's metric on some of the examples, which are named by their rows;
+            NaN where it is undefined on them, as the area under a curve without one of the labels.
+        second: The same for the other one.
+        examples: How many there are.
+        seed: Of the resampling.
+        resamples: How many.
+
+    Returns:
+        The interval of the first less the second, over the resamples on which both are defined.
+    """
+    generator = np.random.default_rng(seed)
+    draws = (generator.integers(examples, size=examples) for _ in range(resamples))
+    drawn = np.array([first(rows) - second(rows) for rows in draws])
+    return _interval(drawn[~np.isnan(drawn)])
 
 
 @dataclass(frozen=True, slots=True)

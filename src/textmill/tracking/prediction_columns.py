@@ -22,6 +22,12 @@ def label_members(column: pa.ChunkedArray, labels: Labels) -> Members:
     return members
 
 
+def label_ids(column: pa.ChunkedArray, labels: Labels) -> npt.NDArray[np.int64]:
+    """Label ids ``[rows]``, or 0 and 1 ``[rows, labels]`` where a text may have several labels."""
+    members = label_members(column, labels)
+    return members.astype(np.int64) if labels.multi_label else members.argmax(axis=1)
+
+
 def label_probabilities(predictions: pa.Table, labels: Labels) -> npt.NDArray[np.float32]:
     """The labels' probabilities ``[examples, labels]``."""
     columns = [predictions[f"probability/{name}"].to_numpy() for name in labels.names]
