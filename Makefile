@@ -38,7 +38,7 @@ test: $(VENV)/.installed-dev ## Install Textmill with its tools, and run all tes
 bench: $(VENV)/.installed-bench ## Measure how fast Textmill is, beside its peers
 	$(VENV)/bin/python -m benchmarks.speed $(ARGS)
 
-lint: $(VENV)/.installed-dev types manifests lint-workflows ## Check style, types and manifests
+lint: $(VENV)/.installed-dev types manifests lint-workflows ## Check style, imports, types, manifests and CI
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/lint-imports

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 HEAD_SECONDS = 10.0
 HEAD_BYTES = 32 * 1024
@@ -21,6 +21,7 @@ class BoundedHeads(HttpToolsProtocol):
         super().__init__(*arguments, **named)
         self._patience: asyncio.TimerHandle | None = None
         self._head_bytes = 0
+        self._unanswered: list[RequestResponseCycle] = []
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begins to wait for the first request."""
@@ -30,6 +31,7 @@ class BoundedHeads(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Waits no longer."""
         self._be_patient()
+        self._leave_unanswered()
         super().connection_lost(exc)
 
     def on_message_begin(self) -> None:
@@ -53,6 +55,13 @@ class BoundedHeads(HttpToolsProtocol):
         """Waits no longer."""
         self._be_patient()
         super().on_headers_complete()
+        open_ones = [cycle for cycle in self._unanswered if not cycle.response_complete]
+        self._unanswered = [*open_ones, self.cycle]
+
+    def send_400_response(self, msg: str) -> None:
+        """Answers what is no HTTP, and closes the connection."""
+        super().send_400_response(msg)
+        self._leave_unanswered()
 
     def _count(self, size: int) -> None:
         self._head_bytes += size
@@ -67,3 +76,14 @@ class BoundedHeads(HttpToolsProtocol):
     def _give_up(self) -> None:
         self._patience = None
         self.transport.close()
+        self._leave_unanswered()
+
+    def _leave_unanswered(self) -> None:
+        """Has all requests of a closed connection end, not only the last one that was sent.
+
+        They would be computed for nobody, and their answers be errors of the closed connection.
+        """
+        for cycle in self._unanswered:
+            cycle.disconnected = True
+            cycle.message_event.set()
+        self._unanswered.clear()
