@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
 import shutil
 import signal
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ import pytest
 
 from tests.bundles import MULTI, make_bundle
 from tests.forks import in_fork
+from tests.load import CLIENTS, Load, client_ports
 from tests.servers import Server, serving
 from tests.waiting import wait_until
 from textmill.predictor import Predictor
@@ -219,6 +219,7 @@ class TestWrongQuestions:
             b"GET /\xff HTTP/1.1\r\nHost: a\r\n\r\n",
             b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n",
             b"GET / HTTP/1.1\r\nHost: a\r\nX: \x00\r\n\r\n",
+            b"GET /info HTTP/1.1\r\nHost: a\r\n\r\n" * 3 + b"\x00",
         ],
     )
     def test_what_is_not_http(self, single: Server, sent: bytes) -> None:
@@ -363,20 +364,48 @@ class TestSlowAndLeaving:
             assert server.post("/predict", {"texts": ["a"]}).status_code == 200
 
 
+def remove_tokenizer(bundle: Path) -> None:
+    (bundle / "tokenizer.json").unlink()
+
+
+def ruin_weights(bundle: Path) -> None:
+    weights = bundle / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-4000] + bytes(4000))
+
+
+def change_golden(bundle: Path) -> None:
+    golden = bundle / "golden.jsonl"
+    golden.write_text(golden.read_text().replace('"bad": 0.', '"bad": 0.1'))
+
+
+def swap_labels(bundle: Path) -> None:
+    config = bundle / "config.json"
+    told = json.loads(config.read_text())
+    told["id2label"]["0"], told["id2label"]["2"] = told["id2label"]["2"], told["id2label"]["0"]
+    config.write_text(json.dumps(told))
+
+
+SPOILT: dict[str, Callable[[Path], None]] = {
+    "missing": remove_tokenizer,
+    "ruined": ruin_weights,
+    "wrong": change_golden,
+    "swapped": swap_labels,
+}
+
+
 class TestSignals:
     def test_what_was_accepted_is_answered_before_the_end(
         self, bundles: Path, tmp_path: Path
     ) -> None:
-        with serving(tmp_path, bundles / "single", "--workers", 2, ready=2, linger=1.0) as server:
-            load = Load(server)
-            load.begin(4)
-            time.sleep(0.5)
+        arguments = (bundles / "single", "--workers", 2)
+        with (
+            serving(tmp_path, *arguments, ready=2, linger=1.0) as server,
+            under_load(server) as load,
+        ):
             server.send(signal.SIGTERM)
             server.process.join(timeout=60)
-            answers = load.end()
         assert server.process.exitcode == 0
-        assert len(answers) > 10
-        assert set(answers) == {200}
+        assert load.statuses == {200}
         assert not any(alive(pid) for pid in server.workers.values())
 
     def test_a_worker_that_is_killed_is_replaced_and_counts_go_on(
@@ -395,6 +424,22 @@ class TestSignals:
             page = server.get("/metrics").text
             assert 'textmill_requests_total{route="/predict",status="200"} 20.0' in page
 
+    def test_a_worker_that_is_killed_takes_only_its_own_connections_along(
+        self, bundles: Path, tmp_path: Path
+    ) -> None:
+        arguments = (bundles / "single", "--workers", 2)
+        with serving(tmp_path, *arguments, ready=2) as server:
+            with under_load(server) as load:
+                taken_along = client_ports(server.workers[1])
+                assert taken_along
+                os.kill(server.workers[1], signal.SIGKILL)
+                server.wait_for("worker ready", 3)
+                until_answered(load, CLIENTS)
+            broken = [answer.port for answer in load.answers if answer.status != 200]
+            assert sorted(broken) == sorted(set(broken) & taken_along)
+            assert load.statuses <= {0, 200}
+            assert server.post("/predict", {"texts": TEXTS}).status_code == 200
+
     def test_workers_end_with_their_supervisor(self, bundles: Path, tmp_path: Path) -> None:
         with serving(tmp_path, bundles / "single", "--workers", 2, ready=2) as server:
             pids = server.workers.values()
@@ -404,26 +449,47 @@ class TestSignals:
     def test_a_new_bundle_is_taken_without_a_lost_request(
         self, served: Path, bundles: Path, tmp_path: Path
     ) -> None:
+        expected = {
+            Predictor.from_bundle(bundles / name).bundle.fingerprint()[:12]: dict(
+                zip(TEXTS, records(bundles / name, TEXTS), strict=True)
+            )
+            for name in ("single", "multi")
+        }
         with serving(tmp_path, served, "--workers", 2, ready=2) as server:
-            before = server.get("/info").json()
-            load = Load(server)
-            load.begin(4)
-            replace(served, bundles / "strict")
-            server.send(signal.SIGHUP)
-            server.wait_for("worker ready", 4)
-            assert set(load.end()) == {200}
-            for _ in range(4):
-                after = server.get("/info").json()
-                assert after["bundle"] != before["bundle"]
-                assert after["thresholds"] == pytest.approx([0.9, 0.0, 0.9])
+            with under_load(server) as load:
+                for ready, name in ((4, "multi"), (6, "single"), (8, "multi")):
+                    replace(served, bundles / name)
+                    server.send(signal.SIGHUP)
+                    server.wait_for("worker ready", ready)
+                    until_answered(load, CLIENTS)
+            assert load.statuses == {200}
+            assert {answer.bundle for answer in load.answers} == expected.keys()
+            for answer in load.answers:
+                assert answer.prediction == expected[answer.bundle or ""][answer.text]
+            assert server.get("/info").json()["multi_label"]
+
+    def test_no_broken_bundle_is_taken_nor_costs_a_request(
+        self, served: Path, bundles: Path, tmp_path: Path
+    ) -> None:
+        with serving(tmp_path, served, "--workers", 2, ready=2) as server:
+            before = server.get("/info").json()["bundle"]
+            with under_load(server) as load:
+                for refused, (name, spoil) in enumerate(SPOILT.items(), start=1):
+                    shutil.copytree(bundles / "single", tmp_path / name)
+                    spoil(tmp_path / name)
+                    replace(served, tmp_path / name)
+                    server.send(signal.SIGHUP)
+                    server.wait_for("the bundle before stays", refused)
+                    until_answered(load, CLIENTS)
+            assert load.statuses == {200}
+            assert {answer.bundle for answer in load.answers} == {before[:12]}
 
     def test_a_bundle_that_does_not_prove_itself_is_rolled_back(
         self, served: Path, bundles: Path, tmp_path: Path
     ) -> None:
         broken = tmp_path / "broken"
         shutil.copytree(bundles / "single", broken)
-        golden = broken / "golden.jsonl"
-        golden.write_text(golden.read_text().replace('"bad": 0.', '"bad": 0.1'))
+        change_golden(broken)
         with serving(tmp_path, served, "--workers", 2, ready=2) as server:
             before = server.get("/info").json()["bundle"]
             for refused, target in enumerate((broken, bundles / "pairs", tmp_path), start=1):
@@ -469,41 +535,18 @@ class TestStarting:
         assert "--insecure" in capsys.readouterr().out
 
 
-class Load:
-    """Clients that ask without a pause, each over a connection of its own."""
+@contextmanager
+def under_load(server: Server) -> Iterator[Load]:
+    """A block in which many clients ask a service, every one of which has had an answer before."""
+    with Load(server, TEXTS) as load:
+        until_answered(load, 2 * CLIENTS)
+        yield load
 
-    def __init__(self, server: Server) -> None:
-        self._address = server.address
-        self._over = threading.Event()
-        self._statuses: list[int] = []
-        self._threads: list[threading.Thread] = []
 
-    def begin(self, clients: int) -> None:
-        self._threads = [threading.Thread(target=self._ask) for _ in range(clients)]
-        for thread in self._threads:
-            thread.start()
-
-    def end(self) -> list[int]:
-        """The statuses of all answers; 0 for a request without one."""
-        self._over.set()
-        for thread in self._threads:
-            thread.join()
-        return self._statuses
-
-    def _ask(self) -> None:
-        connection = http.client.HTTPConnection(*self._address, timeout=30)
-        body = json.dumps({"texts": ["a film"]})
-        while not self._over.is_set():
-            try:
-                connection.request("POST", "/predict", body, {"Content-Type": "application/json"})
-                answer = connection.getresponse()
-                answer.read()
-                self._statuses.append(answer.status)
-            except ConnectionRefusedError:
-                return  # It no longer listens: nothing was accepted.
-            except OSError:
-                self._statuses.append(0)
-                return
+def until_answered(load: Load, more: int) -> None:
+    """Waits for some further answers."""
+    enough = len(load.answers) + more
+    wait_until(lambda: len(load.answers) >= enough)
 
 
 def together(count: int, act: Callable[[], None]) -> None:
