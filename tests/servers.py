@@ -14,7 +14,7 @@ from typing import Any
 
 import httpx2 as httpx
 
-from tests.forks import start_fork
+from tests.forks import Patch, start_fork
 from textmill.serving import connections, worker
 
 _PATIENCE_SECONDS = 120
@@ -28,6 +28,7 @@ class Server:
         arguments: What follows ``serve`` on the command line.
         environment: Variables that it has beside those of the tests.
         linger: Seconds for which it still takes requests once it is told to end.
+        also: What is done in its process before it starts.
     """
 
     def __init__(
@@ -36,6 +37,7 @@ class Server:
         *arguments: str,
         environment: Mapping[str, str] = {},
         linger: float = 0.1,
+        also: Patch | None = None,
     ) -> None:
         self.log = log
         log.write_text("")
@@ -47,6 +49,8 @@ class Server:
             stream = log.open("w", encoding="utf-8", buffering=1)
             os.dup2(stream.fileno(), 2)
             sys.stderr = stream
+            if also is not None:
+                also()
 
         self.process = start_fork(["serve", *arguments, "--port", "0"], patch)
 
@@ -113,6 +117,7 @@ def serving(
     environment: Mapping[str, str] = {},
     ready: int = 1,
     linger: float = 0.1,
+    also: Patch | None = None,
 ) -> Iterator[Server]:
     """A service whose workers are ready; it ends with the block.
 
@@ -122,9 +127,10 @@ def serving(
         environment: Variables that it has beside those of the tests.
         ready: How many workers to wait for.
         linger: Seconds for which it still takes requests once it is told to end.
+        also: What is done in its process before it starts.
     """
     log = folder / "serve.log"
-    server = Server(log, *map(str, arguments), environment=environment, linger=linger)
+    server = Server(log, *map(str, arguments), environment=environment, linger=linger, also=also)
     try:
         server.wait_for("worker ready", ready)
         yield server

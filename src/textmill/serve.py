@@ -20,6 +20,7 @@ from textmill.forms.choosing import FORM_CHOICES
 
 if TYPE_CHECKING:
     from textmill.serving.keys import ApiKeys
+    from textmill.serving.limits import Limits
     from textmill.serving.prediction_log import LogSettings
 
 _NEEDED = ("fastapi", "httptools", "prometheus_client", "uvicorn")
@@ -47,7 +48,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="textmill serve",
         description="Answers over HTTP which label a text has, until it gets SIGTERM or Ctrl-C; "
         "what was accepted by then is still answered. SIGHUP has it take the bundle that is at "
-        "the path now, if that proves itself.",
+        "the path now, if that proves itself, and the API keys that are in their file.",
         epilog='POST /predict labels texts: {"texts": ["..."]}. /info tells what is served, '
         "/openapi.json all routes. API keys are taken from TEXTMILL_API_KEYS, between commas.",
     )
@@ -104,6 +105,13 @@ def _add_limits(group: argparse._ArgumentGroup) -> None:
         "--max-body", metavar="BYTES", type=positive, default=2**20, help="a body (1048576)"
     )
     group.add_argument(
+        "--connections",
+        metavar="N",
+        type=positive,
+        default=512,
+        help="connections that a worker answers; past it 503 is answered (512)",
+    )
+    group.add_argument(
         "--timeout",
         metavar="SECONDS",
         type=positive,
@@ -157,6 +165,13 @@ def _keys(options: argparse.Namespace) -> ApiKeys:
     return keys
 
 
+def _keys_again(file: Path | None) -> ApiKeys | None:
+    """The keys that are in the file now; None if there is none."""
+    from textmill.serving.keys import read_keys
+
+    return None if file is None else read_keys({}, file)
+
+
 def _check_folder(folder: Path) -> None:
     """Makes the folder of the prediction log, before anything is served.
 
@@ -189,7 +204,8 @@ def _serve(options: argparse.Namespace, keys: ApiKeys) -> None:
             return _work(options, keys, counts, (number, shared, line), bundle, at_once=at_once)
 
         tell("listening", url=_url(listener), bundle=options.bundle, workers=options.workers)
-        Supervisor(run, listener, options.bundle, options.workers, options.timeout).serve()
+        place = (listener, options.bundle, options.workers, options.timeout)
+        Supervisor(run, *place, keys, lambda: _keys_again(options.api_keys)).serve()
 
 
 def _work(
@@ -209,14 +225,13 @@ def _work(
         os.environ["OMP_NUM_THREADS"] = str(options.threads)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     from textmill.serving.application import Rules
-    from textmill.serving.limits import Limits
     from textmill.serving.served import Computing
     from textmill.serving.service import Queueing
     from textmill.serving.worker import Duties, Worker
 
     duties = Duties(
         Computing(options.device, options.form),
-        Limits(options.max_body, options.max_texts, options.max_characters, options.timeout),
+        _limits(options),
         Queueing(options.batch_size, options.queue),
         Rules(keys, log_requests=not options.no_request_log, log_texts=options.log_texts),
         _log_settings(options),
@@ -224,6 +239,18 @@ def _work(
         options.timeout,
     )
     return Worker(duties, *place).run(bundle, listen_at_once=at_once)
+
+
+def _limits(options: argparse.Namespace) -> Limits:
+    from textmill.serving.limits import Limits
+
+    return Limits(
+        options.max_body,
+        options.max_texts,
+        options.max_characters,
+        options.timeout,
+        options.connections,
+    )
 
 
 def _log_settings(options: argparse.Namespace) -> LogSettings | None:

@@ -48,6 +48,7 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
     413: {"model": ProblemAnswer, "description": "The body is too large"},
     415: {"model": ProblemAnswer, "description": "The body is not said to be JSON"},
     422: {"model": FieldProblems, "description": "The body is not as it must be"},
+    500: {"model": ProblemAnswer, "description": "An error that the service's log has more of"},
     503: {
         "model": ProblemAnswer,
         "description": "Too much to do, not loaded yet, or not done in time: "
@@ -91,6 +92,7 @@ def build_application(service: Service, rules: Rules) -> Application:
     )
     application.state.service, application.state.rules = service, rules
     application.add_exception_handler(ClientGoneError, _tell_nobody)
+    application.add_exception_handler(Exception, _tell_of_error)
     application.include_router(_open)
     application.include_router(_guarded)
     return Observed(cast("Application", application), service, log_requests=rules.log_requests)
@@ -229,6 +231,12 @@ async def _until_gone(request: Request) -> None:
 
 async def _tell_nobody(_request: Request, _error: Exception) -> Response:
     return Response(status_code=CLIENT_GONE)
+
+
+async def _tell_of_error(_request: Request, _error: Exception) -> Response:
+    """Answers the one request that it struck; it is logged where the request is."""
+    detail = "an error that nobody has foreseen; the service's log has it at X-Request-ID"
+    return JSONResponse({"detail": detail}, 500)
 
 
 def _later(reason: str, seconds: int) -> HTTPException:

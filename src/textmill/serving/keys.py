@@ -27,6 +27,10 @@ class ApiKeys:
     def __len__(self) -> int:
         return len(self._hashes)
 
+    def take(self, others: ApiKeys) -> None:
+        """From now on, has other keys in the place of these."""
+        self._hashes = others._hashes
+
     def allow(self, presented: str | None) -> bool:
         """Whether a request with this key may be answered; takes the same time for any key."""
         if not self._hashes:

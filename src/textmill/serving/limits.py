@@ -32,12 +32,14 @@ class Limits:
         texts: The most texts of a request.
         characters: The most characters of a text; of a pair, of either text.
         seconds: The longest that a body may take to arrive, and that an answer may take.
+        connections: Of how many connections a worker answers requests at a time.
     """
 
     body_bytes: int = 2**20
     texts: int = 256
     characters: int = 20_000
     seconds: float = 30.0
+    connections: int = 512
 
 
 async def read_body(receive: Receive, limits: Limits) -> bytes:

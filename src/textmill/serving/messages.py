@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from textmill.serving.keys import ApiKeys
+
 
 @dataclass(frozen=True, slots=True)
 class Load:
@@ -14,6 +16,17 @@ class Load:
     """
 
     path: str
+
+
+@dataclass(frozen=True, slots=True)
+class TakeKeys:
+    """The supervisor's order to let in who has one of other keys.
+
+    Args:
+        keys: These keys.
+    """
+
+    keys: ApiKeys
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,9 @@ import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, TypeAlias
 
+from fastapi.responses import JSONResponse
+
+from textmill.serving.connections import CROWDED
 from textmill.serving.logs import tell, tell_error
 from textmill.serving.service import Service
 
@@ -58,19 +61,24 @@ class Observed:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], *self._headers(request_id)]
+                message["headers"] = [*message["headers"], *self._headers(scope, request_id)]
             await send(message)
 
         try:
-            await self._application(scope, receive, send_named)
+            await self._answering(scope)(scope, receive, send_named)
         except Exception as error:  # noqa: BLE001 - answered with 500 by then; the server goes on
             tell_error("error", error, request_id=request_id.decode())
         finally:
             self._count(scope, request_id, status, time.perf_counter() - began)
 
-    def _headers(self, request_id: bytes) -> list[tuple[bytes, bytes]]:
+    def _answering(self, scope: Scope) -> Application:
+        """What answers; on a connection that is one too many, only probes are welcome."""
+        crowded = scope["state"].get(CROWDED, False) and scope["path"] not in _PROBES
+        return _turned_away if crowded else self._application
+
+    def _headers(self, scope: Scope, request_id: bytes) -> list[tuple[bytes, bytes]]:
         headers = [(REQUEST_ID, request_id)]
-        if self._service.stopping:
+        if self._service.stopping or scope["state"].get(CROWDED, False):
             headers.append((b"connection", b"close"))
         return headers
 
@@ -87,6 +95,11 @@ class Observed:
                 seconds=round(seconds, 6),
                 **scope["state"].get("told", {}),
             )
+
+
+async def _turned_away(scope: Scope, receive: Receive, send: Send) -> None:
+    answer = JSONResponse({"detail": "too many connections"}, 503, {"Retry-After": "1"})
+    await answer(scope, receive, send)
 
 
 def _request_id(scope: Scope) -> bytes:

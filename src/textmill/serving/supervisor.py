@@ -5,6 +5,7 @@ It imports nothing that starts threads, so that a fork of it is a clean beginnin
 
 from __future__ import annotations
 
+import fcntl
 import math
 import multiprocessing
 import os
@@ -14,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -22,18 +23,22 @@ from pathlib import Path
 from socket import socket
 
 from textmill.errors import InputError, MachineError, TextmillError
+from textmill.serving.keys import ApiKeys
 from textmill.serving.logs import tell, warn
-from textmill.serving.messages import Load, Ready, Refused
+from textmill.serving.messages import Load, Ready, Refused, TakeKeys
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 # What comes on top of the time that workers have to end, before they are killed.
 _LATE_SECONDS = 5.0
 _LONGEST_PAUSE = 30.0
+_METRICS = "textmill-metrics-"
 _FORKING = multiprocessing.get_context("fork")
 
 # What a worker's process does: its number, the listening socket, the line to the supervisor, the
 # bundle, and whether it listens at once; returns the exit status.
 Run = Callable[[int, socket, Connection, str, bool], int]
+# The API keys as they are now; None if they can't change. Raises InputError if something is wrong.
+ReadKeys = Callable[[], ApiKeys | None]
 
 
 @dataclass(slots=True)
@@ -65,7 +70,7 @@ class Supervisor:
 
     SIGTERM and SIGINT end the service once all that was accepted is answered. SIGHUP has it look
     at the bundle's path again: one worker tries what is there, and if that proves itself, the
-    others take it too; if not, all stay with what they have.
+    others take it too; if not, all stay with what they have. The same holds for the API keys.
 
     Args:
         run: What a worker does.
@@ -73,11 +78,21 @@ class Supervisor:
         bundle: The bundle, as on the command line.
         workers: How many workers there are.
         grace_seconds: How long the workers may take to end.
+        keys: The API keys, which workers yet to start are to take.
+        read_keys: Reads them again.
     """
 
     def __init__(
-        self, run: Run, listener: socket, bundle: str, workers: int, grace_seconds: float
+        self,
+        run: Run,
+        listener: socket,
+        bundle: str,
+        workers: int,
+        grace_seconds: float,
+        keys: ApiKeys,
+        read_keys: ReadKeys,
     ) -> None:
+        self._keys, self._read_keys = keys, read_keys
         self._run, self._listener, self._bundle = run, listener, bundle
         self._grace_seconds = grace_seconds
         self._slots = [_Slot(number) for number in range(workers)]
@@ -194,11 +209,25 @@ class Supervisor:
 
     def _obey(self, number: int) -> None:
         if number == signal.SIGHUP:
+            self._renew_keys()
             self._reload()
         elif not self._stopping:
             self._stop()
         else:
             self._kill()
+
+    def _renew_keys(self) -> None:
+        """Has all workers, also those yet to start, take the API keys that are there now."""
+        try:
+            keys = self._read_keys()
+        except InputError as error:
+            warn("the keys before stay", problems=error.problems)
+            return
+        if keys is not None:
+            tell("keys taken", keys=len(keys))
+            self._keys.take(keys)
+            for slot in self._slots:
+                self._send(slot, TakeKeys(keys))
 
     def _stop(self) -> None:
         tell("stopping")
@@ -252,12 +281,12 @@ class Supervisor:
     def _have_loaded(self, slot: _Slot) -> None:
         """Has a worker take the accepted bundle."""
         assert self._accepted is not None  # noqa: S101 - there is one as soon as a worker is ready
-        self._send(slot, self._accepted.folder)
+        self._send(slot, Load(self._accepted.folder))
 
-    def _send(self, slot: _Slot, path: str) -> None:
+    def _send(self, slot: _Slot, order: Load | TakeKeys) -> None:
         try:
             if slot.line is not None:
-                slot.line.send(Load(path))
+                slot.line.send(order)
         except OSError:
             pass  # It is dying, and will be started again.
 
@@ -284,7 +313,7 @@ class Supervisor:
         if not self._try_again and not self._stopping:
             self._trying = ready[0]
             tell("reloading", bundle=self._bundle, worker=ready[0].number)
-            self._send(ready[0], self._bundle)
+            self._send(ready[0], Load(self._bundle))
 
     def _bury(self, slot: _Slot) -> None:
         """A worker has ended: it is started again, unless that was wanted."""
@@ -316,11 +345,14 @@ class Supervisor:
 def metrics_folder() -> Iterator[Path]:
     """A folder for the workers to count in, for as long as the service lives.
 
+    Those of services that were killed are removed.
+
     Raises:
         MachineError: There is no place for it.
     """
     try:
-        folder = Path(tempfile.mkdtemp(prefix="textmill-metrics-"))
+        _remove_left_behind(Path(tempfile.gettempdir()))
+        folder, lock = _locked_folder()
     except OSError as error:
         raise MachineError(
             f"there is no folder for temporary files ({error.strerror})",
@@ -330,3 +362,28 @@ def metrics_folder() -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+        os.close(lock)
+
+
+def _locked_folder() -> tuple[Path, int]:
+    """A new folder, locked for as long as this process or one of its workers lives."""
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=_METRICS))
+        with suppress(FileNotFoundError):  # Taken for one left behind before it was locked.
+            lock = os.open(folder, os.O_RDONLY)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if folder.exists():
+                return folder, lock
+            os.close(lock)
+
+
+def _remove_left_behind(parent: Path) -> None:
+    """Removes the folders whose services are no more."""
+    for folder in parent.glob(f"{_METRICS}*"):
+        with suppress(OSError):  # Another's, or one whose service lives.
+            lock = os.open(folder, os.O_RDONLY | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder)
+            finally:
+                os.close(lock)

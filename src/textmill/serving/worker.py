@@ -8,19 +8,20 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from socket import socket
-from typing import Any
+from typing import Any, cast
 
 import uvicorn
 
 from textmill.errors import TextmillError, reason_of
 from textmill.serving.application import Rules, build_application
-from textmill.serving.connections import BoundedHeads
+from textmill.serving.connections import BoundedConnection
 from textmill.serving.limits import Limits
 from textmill.serving.logs import tell_error
-from textmill.serving.messages import Load, Ready, Refused
+from textmill.serving.messages import Load, Ready, Refused, TakeKeys
 from textmill.serving.metrics import Metrics
 from textmill.serving.prediction_log import LogSettings, PredictionLog
 from textmill.serving.served import Computing
@@ -132,7 +133,7 @@ class Worker:
     def __init__(
         self, duties: Duties, number: int, listener: socket, supervisor: Connection
     ) -> None:
-        self._supervisor = supervisor
+        self._supervisor, self._keys = supervisor, duties.rules.keys
         metrics = Metrics(duties.metrics_folder, number)
         self._log = None if duties.log is None else PredictionLog(duties.log, metrics.lost)
         self._service = Service(
@@ -140,7 +141,7 @@ class Worker:
         )
         config = uvicorn.Config(
             build_application(self._service, duties.rules),
-            http=BoundedHeads,
+            http=cast("Any", partial(BoundedConnection, duties.limits.connections)),
             lifespan="off",
             ws="none",
             log_config=None,
@@ -219,12 +220,15 @@ class Worker:
     def _obey(self) -> None:
         """Takes an order; when the supervisor is gone, ends."""
         try:
-            order: Load = self._supervisor.recv()
+            order: Load | TakeKeys = self._supervisor.recv()
         except (EOFError, OSError):
             asyncio.get_running_loop().remove_reader(self._supervisor.fileno())
             self._stop()
             return
-        self._start(self._reload(order.path))
+        if isinstance(order, TakeKeys):
+            self._keys.take(order.keys)
+        else:
+            self._start(self._reload(order.path))
 
     async def _reload(self, path: str) -> None:
         await self._load(path)
