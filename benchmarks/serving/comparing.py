@@ -72,11 +72,11 @@ class _Comparison:
         results = Results(str(datetime.date.today()), FRESH.alone(machine), _versions())
         # All of this in other processes: what they import and keep would weigh on this one.
         texts = FRESH.alone(partial(texts_of, self._plan.texts, self._plan.most_texts))
-        for form in self._forms:
+        contestants = all_of(self._plan.bundle, self._forms, self._questions(self._forms[0]))
+        for form in sorted({contestant.form for contestant in contestants}):
             made = FRESH.alone(partial(make_questions, self._plan.bundle, form, texts))
             made.write(self._questions(form))
             _note(results, made)
-        contestants = all_of(self._plan.bundle, self._forms, self._questions(self._forms[0]))
         for number in range(self._plan.rounds):
             self._round(number, contestants, results)
         return results

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from benchmarks.serving.contestants import SERIES, litserve_name
+from benchmarks.serving.contestants import KNOWN, SERIES, litserve_name
 from benchmarks.serving.results import SERVING_PACKAGES, Latencies, Results, Served
 from benchmarks.spread import Spread, ratios
 from benchmarks.tables import Table, told
@@ -91,7 +91,10 @@ def _alone(alone: dict[str, list[Latencies]], found: Found) -> Table:
 
 
 def _ratio(rates: dict[str, list[float]], name: str, base: str) -> str:
-    return told(ratios(rates[name], rates[base]), ".2f") if base in rates else ""
+    """Where that says something: the speed of no classifier is not for comparing."""
+    if base not in rates or name == KNOWN:
+        return ""
+    return told(ratios(rates[name], rates[base]), ".2f")
 
 
 def _latencies(turns: Sequence[Latencies]) -> list[str]:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from benchmarks.serving.__main__ import main
 from benchmarks.serving.client import Asked, Load, check, request_of, whole_answer
-from benchmarks.serving.contestants import SERIES, all_of, litserve_name
+from benchmarks.serving.contestants import KNOWN, SERIES, all_of, litserve_name
 from benchmarks.serving.known_service import answers_of
 from benchmarks.serving.load import MIB, Endured, moments, table_of
 from benchmarks.serving.memory import memory_of
@@ -89,6 +89,15 @@ def test_a_form_is_compared_with_the_same_form_of_litserve(results: Results) -> 
     for name in (TEXTMILL, LITSERVE, SERIES):
         del results.served[name][1]
     assert rows_of(results, "64 connections")["Textmill, int8"]["to LitServe"] == "1.50"
+
+
+def test_no_classifier_is_compared_with_those_that_are(results: Results) -> None:
+    results.served[KNOWN] = {64: [served(20_000, 0.1)] * 2}
+    for name in (TEXTMILL, LITSERVE, SERIES):
+        del results.served[name][1]
+    row = rows_of(results, "64 connections")[KNOWN]
+    assert row["requests/s"] == "20,000"
+    assert row["to LitServe"] == row["to a call a request"] == ""
 
 
 def test_a_lone_request_is_compared_with_the_call_of_the_same_round(results: Results) -> None:
