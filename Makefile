@@ -115,8 +115,11 @@ bundle: ## Pack the bundle, with its SHA-256 and its card beside it
 	cd dist && sha256sum model.tar.gz > model.tar.gz.sha256
 	cp $(RUN)/model/README.md dist/model-card.md
 
-image: ## Build the image of the service; needs Docker
-	docker build --tag $(IMAGE) .
+image: ## Build the image of the service, with the packed bundle in it; needs Docker
+	rm -rf bundles/release
+	mkdir -p bundles/release
+	tar -xzf dist/model.tar.gz --strip-components 1 -C bundles/release
+	docker build --tag $(IMAGE) --target baked --build-arg BUNDLE=bundles/release .
 
 push: ## Send the image to its registry as REGISTRY_USER, with REGISTRY_TOKEN; needs Docker
 	@printenv REGISTRY_TOKEN | docker login $(firstword $(subst /, ,$(IMAGE))) \

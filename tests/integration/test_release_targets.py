@@ -33,7 +33,8 @@ def folder(tmp_path: Path) -> Path:
         shutil.copy(ROOT / name, tmp_path)
     programs = tmp_path / "venv" / "bin"
     programs.mkdir(parents=True)
-    for name, script in (("textmill", '#!/bin/sh\necho textmill "$@"\n'), ("gh", GH), ("pip", "")):
+    scripts = {name: f'#!/bin/sh\necho {name} "$@"\n' for name in ("textmill", "docker", "pip")}
+    for name, script in {**scripts, "gh": GH}.items():
         (programs / name).write_text(script)
         (programs / name).chmod(0o755)
     (tmp_path / "venv" / ".installed-release").touch()
@@ -111,3 +112,22 @@ def test_a_release_that_was_changed_is_not_used(folder: Path, packed: Path, make
 def test_a_bundle_that_is_named_but_not_there_is_not_left_out(make: Make) -> None:
     told = make("gate", "AGAINST=no/such/model", "MARGIN=0.01").stdout
     assert told.splitlines()[-1].endswith("--against no/such/model --margin 0.01")
+
+
+def test_the_image_has_the_packed_bundle(folder: Path, make: Make) -> None:
+    make("bundle")
+    built = make("image", "IMAGE=ghcr.io/us/textmill:v1").stdout.splitlines()[-1]
+    assert built == (
+        "docker build --tag ghcr.io/us/textmill:v1 --target baked "
+        "--build-arg BUNDLE=bundles/release ."
+    )
+    assert (folder / "bundles" / "release" / "model.safetensors").read_bytes() == b"weights"
+
+
+def test_the_token_of_the_registry_is_not_told(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REGISTRY_USER", "us")
+    monkeypatch.setenv("REGISTRY_TOKEN", "a-secret-token")
+    told = make("push", "IMAGE=ghcr.io/us/textmill:v1")
+    assert "docker login ghcr.io --username us --password-stdin" in told.stdout
+    assert "docker push ghcr.io/us/textmill:v1" in told.stdout
+    assert "a-secret-token" not in told.stdout + told.stderr
