@@ -43,7 +43,11 @@
       // No JSON: something between the service and us has answered.
     }
     if (Array.isArray(detail)) detail = detail.map((one) => one.msg).join("; ");
-    if (answer.status === 503) return `The service is busy (${detail}). Try again in a moment.`;
+    if (answer.status === 503) {
+      const seconds = answer.headers.get("Retry-After");
+      const when = seconds ? `${seconds} s` : "a moment";
+      return `The service is busy (${detail}). Try again in ${when}.`;
+    }
     return `The service answered ${answer.status}: ${detail || answer.statusText}.`;
   }
 
