@@ -22,7 +22,7 @@ QUESTIONS = (
     *("data", "processing", "data-loaders", "model", "training", "inference"),
     *("logging", "metrics", "plots", "samples", "explanations"),
     *("configuration", "overriding", "splitting", "interpolation", "combinations", "search"),
-    *("reproducing", "packaging", "serving"),
+    *("reproducing", "packaging", "serving", "deploying", "ci-cd"),
 )
 
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
