@@ -69,7 +69,7 @@ package: $(VENV)/.installed-dev ## Build the wheel, and try it outside the check
 	rm -rf build dist/textmill-*
 	PIP_CONSTRAINT=$(CURDIR)/constraints.txt $(VENV)/bin/python -m build --outdir dist
 	$(VENV)/bin/python -m venv --clear build/package
-	build/package/bin/python -m pip install --no-compile --constraint constraints.txt \
+	build/package/bin/python -I -m pip install --no-compile --constraint constraints.txt \
 		"$$(echo dist/textmill-*.whl)[serve]"
 	cd / && $(CURDIR)/build/package/bin/python -I -m textmill --help
 	$(VENV)/bin/python -m pytest tests/real/test_wheel.py
