@@ -87,7 +87,7 @@ def test_scores_are_equal_on_the_grid(
     assert figures["largest_difference"] < 1e-4
     assert figures["compared"] > 2 * 6 * len(BATCHES)
     original, graph = (read_bundle(folder).scorer(form=form) for form in ("torch", "onnx"))
-    assert np.ptp(graph.probabilities(SENTENCES), axis=0).max() > 0.01
+    assert np.ptp(graph.probabilities(SENTENCES), axis=0).max() > 1e-3
     np.testing.assert_allclose(
         graph.probabilities(SENTENCES), original.probabilities(SENTENCES), atol=1e-4
     )
