@@ -19,6 +19,7 @@ import pytest
 from tests.bundles import MULTI, make_bundle
 from tests.forks import in_fork
 from tests.load import CLIENTS, Load, client_ports
+from tests.malformed import post
 from tests.servers import Server, serving
 from tests.waiting import wait_until
 from textmill.predictor import Predictor
@@ -219,7 +220,7 @@ class TestWrongQuestions:
             b"GET /\xff HTTP/1.1\r\nHost: a\r\n\r\n",
             b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n",
             b"GET / HTTP/1.1\r\nHost: a\r\nX: \x00\r\n\r\n",
-            b"GET /info HTTP/1.1\r\nHost: a\r\n\r\n" * 3 + b"\x00",
+            post(b'{"texts": ["a film"]}').replace(b"Connection: close", b"X: y") * 2 + b"\x00",
         ],
     )
     def test_what_is_not_http(self, single: Server, sent: bytes) -> None:

@@ -118,6 +118,19 @@ class TestConnections:
             connection.sendall(begun)
             assert seconds_open(connection, b"G" * 400) < 20
 
+    def test_a_line_end_after_an_answer_does_not_keep_one_open(
+        self, bundle: Path, tmp_path: Path
+    ) -> None:
+        with (
+            serving(tmp_path, bundle) as server,
+            socket.create_connection(server.address, timeout=20) as connection,
+        ):
+            connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n")
+            assert connection.recv(1000).startswith(b"HTTP/1.1 200")
+            connection.sendall(b"\r\n")
+            while connection.recv(1000):
+                pass  # Ends when the service hangs up, and fails when that takes too long.
+
     def test_a_body_a_byte_at_a_time_is_given_up_in_time(
         self, bundle: Path, tmp_path: Path
     ) -> None:
