@@ -124,6 +124,7 @@ def test_a_gain_passes(run: Run, released: Path, capsys: pytest.CaptureFixture[s
 
 
 def test_a_loss_that_may_be_chance_passes(run: Run, released: Path) -> None:
+    set_monitor(run, "accuracy")
     have_right(run, released, share=0.52)
     decision = decide_release(run, released)
     first = decision.standings[0]
