@@ -411,8 +411,8 @@ class TestSignals:
         taken = server.events("request")
         assert {event["status"] for event in taken} == {200}
         assert len(taken) == len(answered)
-        # No worker has seen what was sent there: the kernel may take a connection just when the last
-        # worker stops listening, and one on which nothing comes for a second is closed.
+        # No worker has seen what was sent there: the kernel may take a connection just when the
+        # last worker stops listening, and one on which nothing comes for a second is closed.
         assert len(load.answers) - len(answered) <= 2
         assert not any(alive(pid) for pid in server.workers.values())
 
