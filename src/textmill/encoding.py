@@ -212,7 +212,7 @@ def encode(
         InputError: ``policy.max_length`` leaves no room for a token of text, or a text is none
             (not a string, or with half of a surrogate pair, which no encoding holds).
     """
-    plain = tokenizer if isinstance(tokenizer, PlainTokenizer) else _plain(tokenizer)
+    plain = _plain(tokenizer)
     special = plain.backend.num_special_tokens_to_add(pairs is not None)
     room = policy.max_length - special
     if room < 1:
@@ -239,8 +239,7 @@ def token_places(
     None stands for a special token around the texts.
     """
     sides = text if isinstance(text, tuple) else (text,)
-    plain = tokenizer if isinstance(tokenizer, PlainTokenizer) else _plain(tokenizer)
-    backend = plain.backend
+    backend = _plain(tokenizer).backend
     room = policy.max_length - backend.num_special_tokens_to_add(len(sides) == 2)
     encoding = backend.encode(*sides)
     places = [
@@ -367,7 +366,9 @@ _plain_ones: WeakKeyDictionary[PreTrainedTokenizerFast, tuple[object, PlainToken
 )
 
 
-def _plain(tokenizer: PreTrainedTokenizerFast) -> PlainTokenizer:
+def _plain(tokenizer: PreTrainedTokenizerFast | PlainTokenizer) -> PlainTokenizer:
+    if isinstance(tokenizer, PlainTokenizer):
+        return tokenizer
     state = _changeable_state(tokenizer)
     known = _plain_ones.get(tokenizer)
     if known is not None and known[0] == state:

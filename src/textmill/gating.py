@@ -19,8 +19,8 @@ from textmill.model.statistics import Interval, paired_interval, paired_tests
 from textmill.predictor import Predictor
 from textmill.report.record import RunRecord
 from textmill.runs import Run
-from textmill.scoring import Scores, Texts
-from textmill.tracking.prediction_columns import label_ids, label_probabilities
+from textmill.scoring import Scores
+from textmill.tracking.prediction_columns import label_ids, label_probabilities, texts_of
 from textmill.verification import verify_quickly
 
 # What both are judged on: no example of it has had a say in either model.
@@ -226,7 +226,7 @@ def _of_bundle(bundle: Bundle, record: RunRecord) -> _Judged:
     predictor = Predictor.of(bundle, form="torch")
     verify_quickly(predictor)
     table, labels = record.predictions[SPLIT], record.labels
-    probabilities = predictor.probabilities(_texts(table))
+    probabilities = predictor.probabilities(texts_of(table))
     kind = pa.list_(pa.string()) if labels.multi_label else pa.string()
     decided = pa.chunked_array([pa.array(bundle.decide(probabilities), kind)])
     order = [bundle.labels.label2id[name] for name in labels.names]
@@ -236,12 +236,6 @@ def _of_bundle(bundle: Bundle, record: RunRecord) -> _Judged:
         probabilities[:, order],
         labels,
     )
-
-
-def _texts(table: pa.Table) -> Texts:
-    columns = [name for name in ("text", "text_pair") if name in table.column_names]
-    sides = [table[name].to_pylist() for name in columns]
-    return sides[0] if len(sides) == 1 else list(zip(*sides, strict=True))
 
 
 def _gains(new: _Judged, old: _Judged, metric: str) -> dict[str, Interval]:

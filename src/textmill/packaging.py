@@ -42,6 +42,7 @@ from textmill.parity import (
 from textmill.runs import Run
 from textmill.safe_write import machine_faults
 from textmill.scoring import Scorer, Texts
+from textmill.tracking.prediction_columns import label_ids, texts_of
 
 FILES: dict[FormName, str] = {
     "onnx": f"{ONNX_FOLDER}/model.onnx",
@@ -226,16 +227,9 @@ def _validation(run: Run, labels: Labels) -> Examples:
 
     table = pq.read_table(run.predictions("validation"))
     table = table.take(list(range(0, len(table), -(-len(table) // MOST_EXAMPLES))))
-    columns = [name for name in ("text", "text_pair") if name in table.column_names]
-    sides = [table[name].to_pylist() for name in columns]
-    texts: Texts = sides[0] if len(sides) == 1 else list(zip(*sides, strict=True))
-    targets = np.zeros((len(table), len(labels)), dtype=np.int64)
-    for row, label in zip(targets, table["label"].to_pylist(), strict=True):
-        row[[labels.label2id[name] for name in ([label] if isinstance(label, str) else label)]] = 1
-    known = targets if labels.multi_label else targets.argmax(axis=1)
-    return Examples(
-        texts, known, task_metric(run.read_monitor(), labels), "the validation examples"
-    )
+    known = label_ids(table["label"], labels)
+    metric = task_metric(run.read_monitor(), labels)
+    return Examples(texts_of(table), known, metric, "the validation examples")
 
 
 def _lines(path: Path, *, pairs: bool) -> Texts:

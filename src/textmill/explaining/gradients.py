@@ -13,19 +13,19 @@ from __future__ import annotations
 
 import inspect
 import math
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from textmill.encoding import encode, pad_batch, token_places
+from textmill.encoding import pad_batch, token_places
 from textmill.errors import InputError
 from textmill.explaining.occlusion import stand_in
 from textmill.explaining.record import Attribution, passes, probability_of
 from textmill.explaining.words import word_of, word_positions
 from textmill.forms.torch_form import TorchModel
-from textmill.scoring import Scorer
+from textmill.scoring import Scorer, Texts
 
 Floats = npt.NDArray[np.float64]
 
@@ -58,11 +58,9 @@ class _Line:
         model = torch_model(scorer)
         self._network: Any = model.network
         self._label, self._multi_label = label, multi_label
-        first, second = text if isinstance(text, tuple) else (text, None)
-        tokenizer: Any = scorer.tokenizer
-        encoded = encode(tokenizer, [first], None if second is None else [second], scorer.policy)
+        encoded = scorer.encode(cast("Texts", [text]))
         self.cut = encoded.cut[0]
-        self.places = token_places(tokenizer, text, scorer.policy)
+        self.places = token_places(scorer.tokenizer, text, scorer.policy)
         inputs = pad_batch(encoded.input_ids, encoded.token_type_ids, scorer.padding)
         self._others = model.tensors(inputs)
         ids = self._others.pop("input_ids")

@@ -11,14 +11,15 @@ the same, each can be missed.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
 
-from textmill.encoding import encode, mask_id, pad_batch, token_places
+from textmill.encoding import mask_id, pad_batch, token_places
 from textmill.explaining.record import Attribution
 from textmill.explaining.words import word_of, word_positions
-from textmill.scoring import Scorer, Scores
+from textmill.scoring import Scorer, Scores, Texts
 
 # The most tokens that are scored for one text. Where the texts with a word hidden have more, as
 # many neighbouring words as needed are hidden together.
@@ -36,8 +37,7 @@ def by_occlusion(
         label: The label's id and name.
         multi_label: Whether each label is scored by itself.
     """
-    first, second = text if isinstance(text, tuple) else (text, None)
-    encoded = encode(scorer.tokenizer, [first], None if second is None else [second], scorer.policy)
+    encoded = scorer.encode(cast("Texts", [text]))
     texts = text if isinstance(text, tuple) else (text,)
     places = token_places(scorer.tokenizer, text, scorer.policy)
     sides = [None if place is None else place.side for place in places]

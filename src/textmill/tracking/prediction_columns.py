@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from textmill.labels import Labels
+from textmill.scoring import Texts
 
 Members = npt.NDArray[np.bool_]
 
@@ -20,6 +21,13 @@ def label_members(column: pa.ChunkedArray, labels: Labels) -> Members:
     members = np.zeros((len(column), len(labels)), dtype=bool)
     members[rows, ids] = True
     return members
+
+
+def texts_of(predictions: pa.Table) -> Texts:
+    """The texts, or pairs of texts, of the rows."""
+    columns = [name for name in ("text", "text_pair") if name in predictions.column_names]
+    sides = [predictions[name].to_pylist() for name in columns]
+    return sides[0] if len(sides) == 1 else list(zip(*sides, strict=True))
 
 
 def label_ids(column: pa.ChunkedArray, labels: Labels) -> npt.NDArray[np.int64]:
