@@ -10,16 +10,16 @@ rounds, for texts of several lengths.
 from __future__ import annotations
 
 import argparse
-import statistics
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 
 import torch
 from rich.console import Console
-from rich.table import Table
 from transformers import BertConfig, BertForSequenceClassification, PreTrainedModel
 
+from benchmarks.spread import Spread
+from benchmarks.tables import Table, as_rich, told
 from textmill.environment import has_bfloat16, usable_cores
 from textmill.first_token import compute_first_token_only
 from textmill.model.on_processor import bfloat16_throughout, plain_attention, quick_dropout
@@ -45,11 +45,12 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"turns of each ({ROUNDS})")
     rounds = parser.parse_args().rounds
     torch.set_num_threads(usable_cores())
-    table = Table("examples/s", *(f"{length} tokens" for length in LENGTHS))
     found = {length: measure(length, rounds) for length in LENGTHS}
-    for way in WAYS:
-        table.add_row(way, *(_shown(found[length][way]) for length in LENGTHS))
-    Console().print(table)
+    header = ("training", *(f"{length} tokens" for length in LENGTHS))
+    rows = tuple(
+        (way, *(told(Spread.of(found[length][way]), ".0f") for length in LENGTHS)) for way in WAYS
+    )
+    Console().print(as_rich(Table("Examples a second", header, rows)))
 
 
 def measure(length: int, rounds: int) -> dict[str, list[float]]:
@@ -101,10 +102,6 @@ def _step(network: PreTrainedModel, optimizer: torch.optim.Optimizer, length: in
     torch.nn.functional.cross_entropy(logits.float(), ids[:, 0] % 2).backward()
     optimizer.step()
     optimizer.zero_grad()
-
-
-def _shown(speeds: list[float]) -> str:
-    return f"{statistics.median(speeds):.0f} ({min(speeds):.0f}-{max(speeds):.0f})"
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -43,6 +44,20 @@ def make_model(encoder: Path, labels: Labels) -> PreTrainedModel:
         inputs = tiny_tokenizer(encoder)(SENTENCES, padding=True, return_tensors="pt")
         model.classifier.bias.copy_(-model.eval()(**inputs).logits.mean(dim=0))
     return model
+
+
+def make_all_kinds(encoder: Path, folder: Path) -> Path:
+    """Writes a bundle of each kind: ``single``, ``strict``, ``multi``, ``pairs``."""
+    make_bundle(encoder, folder / "single")
+    make_bundle(encoder, folder / "strict", thresholds=(0.9, 0.0, 0.9))
+    make_bundle(encoder, folder / "multi", MULTI)
+    make_bundle(encoder, folder / "pairs", text_columns=("question", "answer"))
+    return folder
+
+
+def edit_json(path: Path, **values: object) -> None:
+    """Sets values of a JSON file."""
+    path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
 
 
 def make_bundle(

@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from tests.bundles import MULTI, make_bundle
+from tests.bundles import make_all_kinds
 from tests.forks import in_fork
 from tests.load import CLIENTS, Load, client_ports
 from tests.malformed import post
@@ -38,12 +38,7 @@ MOST_BODY = 100_000
 
 @pytest.fixture(scope="module")
 def bundles(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("bundles")
-    make_bundle(tiny_encoder, folder / "single")
-    make_bundle(tiny_encoder, folder / "strict", thresholds=(0.9, 0.0, 0.9))
-    make_bundle(tiny_encoder, folder / "multi", MULTI)
-    make_bundle(tiny_encoder, folder / "pairs", text_columns=("question", "answer"))
-    return folder
+    return make_all_kinds(tiny_encoder, tmp_path_factory.mktemp("bundles"))
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.bundles import MULTI, make_bundle
+from tests.bundles import edit_json, make_all_kinds
 from tests.servers import Server, serving
 from textmill.cli import main
 from textmill.service_verification import verify_service
@@ -19,12 +19,7 @@ KEY = "a-key-of-some-length"
 
 @pytest.fixture(scope="module")
 def bundles(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("bundles")
-    make_bundle(tiny_encoder, folder / "single")
-    make_bundle(tiny_encoder, folder / "strict", thresholds=(0.9, 0.0, 0.9))
-    make_bundle(tiny_encoder, folder / "multi", MULTI)
-    make_bundle(tiny_encoder, folder / "pairs", text_columns=("question", "answer"))
-    return folder
+    return make_all_kinds(tiny_encoder, tmp_path_factory.mktemp("bundles"))
 
 
 @pytest.fixture(scope="module")
@@ -37,10 +32,6 @@ def single(bundles: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 def different(bundle: Path, url: str) -> list[str]:
     return [check.part for check in verify_service(bundle, url) if check.holds is False]
-
-
-def edit(path: Path, **values: object) -> None:
-    path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
 
 
 def test_a_service_of_the_bundle_is_the_same(
@@ -132,12 +123,12 @@ def test_serve_refuses_a_bundle_that_is_not_what_was_trained(
     if part == "labels":
         names = ["good", "fair", "bad"]
         order = {name: place for place, name in enumerate(names)}
-        edit(bundle / "config.json", id2label=dict(enumerate(names)), label2id=order)
+        edit_json(bundle / "config.json", id2label=dict(enumerate(names)), label2id=order)
     elif part == "tokenizer":
         path = bundle / "tokenizer.json"
         path.write_text(path.read_text().replace('"lowercase": true', '"lowercase": false'))
     elif part == "thresholds":
-        edit(bundle / "textmill.json", thresholds=[0.9, 0.0, 0.9])
+        edit_json(bundle / "textmill.json", thresholds=[0.9, 0.0, 0.9])
     else:
         path = bundle / "model.safetensors"
         content = bytearray(path.read_bytes())

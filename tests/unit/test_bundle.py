@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from tests.bundles import CARD, GOLDEN, SINGLE, make_bundle, make_model, tiny_tokenizer
+from tests.bundles import CARD, GOLDEN, SINGLE, edit_json, make_bundle, make_model, tiny_tokenizer
 from textmill.bundle import BundleInfo, find_bundle, read_bundle, write_bundle
 from textmill.encoding import LengthPolicy
 from textmill.errors import InputError, MachineError, TextmillError
@@ -21,10 +21,6 @@ from textmill.labels import Labels
 @pytest.fixture
 def bundle(tiny_encoder: Path, tmp_path: Path) -> Path:
     return make_bundle(tiny_encoder, tmp_path / "bundle")
-
-
-def edit_json(path: Path, **values: object) -> None:
-    path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
 
 
 def problem_of(path: str | Path) -> str:

@@ -11,7 +11,7 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from tests.bundles import MULTI, make_bundle
+from tests.bundles import MULTI, edit_json, make_bundle
 from tests.tiny import SENTENCES
 from textmill.bundle import read_bundle
 from textmill.cli import main
@@ -45,10 +45,6 @@ def surest_texts(folder: Path) -> list[str]:
 @pytest.fixture
 def bundle(whole: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(whole, tmp_path / "bundle"))
-
-
-def edit_json(path: Path, **values: object) -> None:
-    path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
 
 
 def different(path: Path) -> list[str]:
