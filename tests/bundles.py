@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -23,7 +23,8 @@ from textmill.scoring import Texts
 
 SINGLE = Labels(("bad", "fair", "good"))
 MULTI = Labels(("bad", "fair", "good"), multi_label=True)
-GOLDEN = ["a wonderful film", "a terrible film with a dull cast", ""]
+# Each has another label.
+GOLDEN = [SENTENCES[0], SENTENCES[3], ""]
 CARD = "# A tiny classifier\n"
 
 
@@ -58,6 +59,38 @@ def make_all_kinds(encoder: Path, folder: Path) -> Path:
 def edit_json(path: Path, **values: object) -> None:
     """Sets values of a JSON file."""
     path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
+
+
+def swap_labels(bundle: Path) -> None:
+    """Has the outputs of a single-label bundle stand for the labels in another order."""
+    names = SINGLE.names[::-1]
+    order = {name: place for place, name in enumerate(names)}
+    edit_json(bundle / "config.json", id2label=dict(enumerate(names)), label2id=order)
+
+
+def edit_tokenizer(bundle: Path) -> None:
+    """Has a bundle's tokenizer read capital letters as such."""
+    path = bundle / "tokenizer.json"
+    path.write_text(path.read_text().replace('"lowercase": true', '"lowercase": false'))
+
+
+def move_thresholds(bundle: Path) -> None:
+    """Gives a single-label bundle thresholds that decide otherwise."""
+    edit_json(bundle / "textmill.json", thresholds=(0.9, 0.0, 0.9))
+
+
+def change_weights(bundle: Path) -> None:
+    """Zeroes the last of a bundle's weights."""
+    path = bundle / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-4000] + bytes(4000))
+
+
+RUINED: dict[str, Callable[[Path], None]] = {
+    "labels": swap_labels,
+    "tokenizer": edit_tokenizer,
+    "thresholds": move_thresholds,
+    "weights": change_weights,
+}
 
 
 def make_bundle(

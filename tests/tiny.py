@@ -10,7 +10,6 @@ from tokenizers.models import WordPiece
 from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
 from tokenizers.processors import TemplateProcessing
-from tokenizers.trainers import WordPieceTrainer
 from transformers import BertConfig, BertModel, BertTokenizerFast
 
 SPECIAL_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
@@ -25,18 +24,27 @@ SENTENCES = [
 
 
 def make_tokenizer() -> BertTokenizerFast:
-    """A WordPiece tokenizer learned from a handful of sentences."""
-    tokenizer = Tokenizer(WordPiece(unk_token="[UNK]"))
+    """A WordPiece tokenizer that knows the words of a handful of sentences, and all their letters.
+
+    It is the same in every process; one that the library learns has its ids in an order of chance.
+    """
+    tokenizer = Tokenizer(WordPiece(_vocabulary(), unk_token="[UNK]"))
     tokenizer.normalizer = BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = BertPreTokenizer()
-    trainer = WordPieceTrainer(vocab_size=400, special_tokens=SPECIAL_TOKENS, show_progress=False)
-    tokenizer.train_from_iterator(SENTENCES, trainer)
     tokenizer.post_processor = TemplateProcessing(
         single="[CLS] $A [SEP]",
         pair="[CLS] $A [SEP] $B:1 [SEP]:1",
         special_tokens=[("[CLS]", 2), ("[SEP]", 3)],
     )
     return BertTokenizerFast(tokenizer_object=tokenizer, model_max_length=64)
+
+
+def _vocabulary() -> dict[str, int]:
+    split = BertPreTokenizer().pre_tokenize_str(" ".join(SENTENCES).lower())
+    words = sorted({word for word, _ in split})
+    letters = sorted(set("".join(words)))
+    tokens = [*SPECIAL_TOKENS, *letters, *(f"##{letter}" for letter in letters), *words]
+    return {token: number for number, token in enumerate(dict.fromkeys(tokens))}
 
 
 def write_tiny_encoder(folder: Path) -> Path:

@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from tests.bundles import make_all_kinds
+from tests.bundles import change_weights, make_all_kinds, swap_labels
 from tests.forks import in_fork
 from tests.load import CLIENTS, Load, client_ports
 from tests.malformed import post
@@ -364,26 +364,14 @@ def remove_tokenizer(bundle: Path) -> None:
     (bundle / "tokenizer.json").unlink()
 
 
-def ruin_weights(bundle: Path) -> None:
-    weights = bundle / "model.safetensors"
-    weights.write_bytes(weights.read_bytes()[:-4000] + bytes(4000))
-
-
 def change_golden(bundle: Path) -> None:
     golden = bundle / "golden.jsonl"
     golden.write_text(golden.read_text().replace('"bad": 0.', '"bad": 0.1'))
 
 
-def swap_labels(bundle: Path) -> None:
-    config = bundle / "config.json"
-    told = json.loads(config.read_text())
-    told["id2label"]["0"], told["id2label"]["2"] = told["id2label"]["2"], told["id2label"]["0"]
-    config.write_text(json.dumps(told))
-
-
 SPOILT: dict[str, Callable[[Path], None]] = {
     "missing": remove_tokenizer,
-    "ruined": ruin_weights,
+    "ruined": change_weights,
     "wrong": change_golden,
     "swapped": swap_labels,
 }

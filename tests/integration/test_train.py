@@ -264,7 +264,7 @@ def test_early_stopping_ends_a_training_that_gets_no_better(arguments: list[str]
 def test_best_weights_are_those_of_the_best_validation(arguments: list[str]) -> None:
     run = train(
         arguments, "optimizer.lr=0.1", "trainer.max_epochs=4", "trainer.monitor=loss",
-        "baselines.enabled=false",
+        "trainer.precision=32-true", "baselines.enabled=false",
     )  # fmt: skip
     history = [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
     best = min(history, key=lambda validation: validation["loss"])

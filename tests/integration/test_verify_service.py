@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.bundles import edit_json, make_all_kinds
+from tests.bundles import RUINED, make_all_kinds
 from tests.servers import Server, serving
 from textmill.cli import main
 from textmill.service_verification import verify_service
@@ -115,24 +115,11 @@ def test_another_kind_of_server_is_told(bundles: Path, single: Server) -> None:
         verify_service(bundles / "single", f"{single.url}/nowhere")
 
 
-@pytest.mark.parametrize("part", ["labels", "tokenizer", "thresholds", "weights"])
+@pytest.mark.parametrize("part", RUINED)
 def test_serve_refuses_a_bundle_that_is_not_what_was_trained(
     bundles: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], part: str
 ) -> None:
     bundle = Path(shutil.copytree(bundles / "single", tmp_path / "bundle"))
-    if part == "labels":
-        names = ["good", "fair", "bad"]
-        order = {name: place for place, name in enumerate(names)}
-        edit_json(bundle / "config.json", id2label=dict(enumerate(names)), label2id=order)
-    elif part == "tokenizer":
-        path = bundle / "tokenizer.json"
-        path.write_text(path.read_text().replace('"lowercase": true', '"lowercase": false'))
-    elif part == "thresholds":
-        edit_json(bundle / "textmill.json", thresholds=[0.9, 0.0, 0.9])
-    else:
-        path = bundle / "model.safetensors"
-        content = bytearray(path.read_bytes())
-        content[-2000:] = bytes(2000)
-        path.write_bytes(content)
+    RUINED[part](bundle)
     assert main(["serve", str(bundle), "--port", "0"]) == 2
     assert f"{part}: " in capfd.readouterr().err
