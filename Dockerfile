@@ -18,10 +18,12 @@ RUN --mount=type=cache,target=/root/.cache/pip \
     && python -m venv --without-pip /opt/textmill
 COPY pyproject.toml README.md LICENSE ./
 COPY src src
+# serve,openvino for bundles that are to be computed in bfloat16
+ARG EXTRAS=serve
 RUN --mount=type=cache,target=/root/.cache/pip \
     pip wheel --no-deps --no-build-isolation --wheel-dir /dist . \
     && wheel="$(echo /dist/textmill-*.whl)" \
-    && pip --python /opt/textmill/bin/python install --constraint constraints.txt "${wheel}[serve]"
+    && pip --python /opt/textmill/bin/python install --constraint constraints.txt "${wheel}[${EXTRAS}]"
 
 FROM ${PYTHON_IMAGE} AS base
 LABEL org.opencontainers.image.title="Textmill" \

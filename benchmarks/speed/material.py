@@ -18,6 +18,7 @@ from benchmarks.speed.scorers import float32_labels
 from textmill.bundle import read_bundle
 from textmill.cli import main as textmill
 from textmill.encoding import encode
+from textmill.environment import processor_has_bfloat16
 from textmill.labels import Labels
 from textmill.model.network import build_network
 from textmill.model.optimizers import LAYER_NUMBER
@@ -76,7 +77,8 @@ def make_scoring_job(plan: Plan, folder: Path, bundle: Path | None) -> ScoringJo
     if bundle is None:
         bundle = train_bundle(overrides, folder)
         # A form that does not pass its proof is left out, and takes no part.
-        textmill(["export", str(bundle), "--precision", "int8"])
+        coarse = ["int8", *(["bf16"] if processor_has_bfloat16() else [])]
+        textmill(["export", str(bundle), *(f"--precision={form}" for form in coarse)])
     config = composed_training(overrides).config
     examples = examples_of(config.data, SEED)
     texts = tuple(examples.splits["train"]["text"][: plan.scored])

@@ -21,7 +21,7 @@ from safetensors import SafetensorError, safe_open
 from textmill.encoding import LengthPolicy, Overflow, Padding, PlainTokenizer
 from textmill.errors import InputError, MachineError
 from textmill.forms.choosing import OTHER_FORMS, FormName
-from textmill.forms.onnx_form import onnx_scorer
+from textmill.forms.graph_form import graph_scorer
 from textmill.labels import Labels
 from textmill.safe_write import replace_file, replace_folder
 from textmill.scoring import Scorer, Scores, Texts, decide
@@ -80,7 +80,7 @@ class BundleInfo:
             ``weights`` and the ``tokenizer``.
         textmill_version: The version that wrote the bundle.
         format_version: The version of the format of bundles.
-        forms: The forms beside torch's: ``onnx``, ``int8``.
+        forms: The forms beside torch's: ``onnx``, ``int8``, ``bf16``.
         padding: How the texts of these are padded; None without any.
     """
 
@@ -166,21 +166,22 @@ class Bundle:
             InputError: The files don't fit together, or there is no such device.
         """
         if form != "torch":
-            return self._onnx_scorer(form)
+            return self._graph_scorer(form)
         from textmill.forms.torch_form import torch_scorer
 
         network, tokenizer = load_network(self)
         multi_label = self.info.multi_label
         return torch_scorer(network, tokenizer, self.policy, multi_label=multi_label, device=device)
 
-    def _onnx_scorer(self, form: FormName) -> Scorer:
+    def _graph_scorer(self, form: FormName) -> Scorer:
         record, padding = self.info.forms[form], self.info.padding
         path = self.folder / record.file
         if padding is None:
             raise _broken(self.folder / INFO_FILE, f"padding: not given for the form {form!r}")
         if sha256_of(path) != record.sha256:
             raise _broken(path, "the file isn't the one that passed its proof")
-        return onnx_scorer(
+        return graph_scorer(
+            form,
             path,
             len(self.labels),
             plain_tokenizer(self.folder, token_types=padding.token_types),
@@ -351,7 +352,8 @@ def write_forms(
     Args:
         bundle: The bundle.
         padding: How texts are padded for the forms.
-        made: The file of each form, on the bundle's file system, which is moved, and its record.
+        made: The file of each form, on the bundle's file system, which is moved, and its record;
+            forms may share one.
 
     Returns:
         The bundle as it is now.
@@ -364,8 +366,8 @@ def write_forms(
     for record in bundle.info.forms.values():
         (folder / record.file).unlink(missing_ok=True)
     (folder / ONNX_FOLDER).mkdir(exist_ok=True)
-    for path, record in made.values():
-        path.replace(folder / record.file)
+    for path, name in {(path, record.file) for path, record in made.values()}:
+        path.replace(folder / name)
     records = {name: record for name, (_, record) in made.items()}
     info = replace(bundle.info, forms=records, padding=padding)
     _rewrite_info(folder, info)

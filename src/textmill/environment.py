@@ -101,8 +101,13 @@ def has_bfloat16() -> bool:
 
     if torch.cuda.is_available():
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    flags = _cpu_flags()
-    return bool({"avx512_bf16", "amx_bf16", "bf16"} & flags)
+    return processor_has_bfloat16()
+
+
+@functools.cache
+def processor_has_bfloat16() -> bool:
+    """Whether the processor has a unit of its own for bfloat16."""
+    return not {"avx512_bf16", "amx_bf16", "bf16"}.isdisjoint(_cpu_flags())
 
 
 def usable_cores() -> int:

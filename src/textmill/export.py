@@ -1,4 +1,4 @@
-"""``textmill export``: adds to a bundle the forms of its model that ONNX Runtime computes.
+"""``textmill export``: adds to a bundle the forms of its model that are fast on processors.
 
 Only what parsing the arguments needs is imported here.
 """
@@ -11,28 +11,28 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from textmill.arguments import ArgumentParser
+from textmill.errors import MachineError
 
 
 def main(argv: Sequence[str]) -> int:
     """Runs the verb; returns the exit status.
 
     Raises:
-        InputError: The arguments or the bundle are not right, or the extra ``onnx`` is missing.
+        InputError: The arguments or the bundle are not right, or an extra is missing.
         MachineError: A form can't be made or written, or hasn't passed its proof.
     """
     options = _parser().parse_args(argv)
     from textmill.forms.exporting import check_installed
 
-    check_installed()
+    coarse = [precision for precision in options.precision if precision != "float32"]
+    check_installed(coarse)
     from textmill.packaging import examples_of, package
 
-    made = package(
-        options.bundle, examples_of(options.bundle, options.texts), int8=options.precision == "int8"
-    )
+    made = package(options.bundle, examples_of(options.bundle, options.texts), coarse)
     for line in made.told:
         print(line)
-    if made.refusal is not None:
-        raise made.refusal
+    if made.refusals:
+        raise MachineError.all_of(made.refusals)
     print(f"textmill: {made.bundle.folder} is complete", file=sys.stderr)
     return 0
 
@@ -41,22 +41,24 @@ def _parser() -> argparse.ArgumentParser:
     parser = ArgumentParser(
         prog="textmill export",
         description="Adds onnx/model.onnx to a bundle, and with --precision int8 "
-        "onnx/model.int8.onnx, for ONNX Runtime. Each is only added if it proves as good as the "
-        "original: the first by equal scores, the second by its labels.",
+        "onnx/model.int8.onnx, for ONNX Runtime; with --precision bf16 the first may be computed "
+        "by OpenVINO in bfloat16, too. Each form is only added if it proves as good as the "
+        "original: the first by equal scores, the others by their labels.",
         epilog="What the labels are compared on: the validation examples of the bundle's run; "
         "where these aren't at hand, the lines of --texts, or else the bundle's golden texts.",
     )
     parser.add_argument("bundle", metavar="BUNDLE", help="folder of a bundle or a run, or 'latest'")
     parser.add_argument(
         "--precision",
-        choices=("float32", "int8"),
-        default="float32",
-        help="float32, or int8 beside it (float32)",
+        choices=("float32", "int8", "bf16"),
+        action="append",
+        default=[],
+        help="what there is to be beside float32: int8, bf16; may be given again",
     )
     parser.add_argument(
         "--texts",
         metavar="FILE",
         type=Path,
-        help="texts, one a line, that int8 is judged by; pairs with a tab between the two",
+        help="texts, one a line, that int8 and bf16 are judged by; pairs with a tab between",
     )
     return parser

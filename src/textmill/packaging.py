@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,8 +25,8 @@ from textmill.bundle import (
 from textmill.encoding import Padding
 from textmill.errors import InputError, MachineError, TextmillError
 from textmill.forms.choosing import FormName
-from textmill.forms.exporting import export_graph, fuse, maker_versions, quantize
-from textmill.forms.onnx_form import onnx_scorer
+from textmill.forms.exporting import export_graph, fuse, quantize, versions_of
+from textmill.forms.graph_form import graph_scorer
 from textmill.labels import Labels
 from textmill.parity import (
     LARGEST_DROP,
@@ -47,7 +47,11 @@ from textmill.tracking.prediction_columns import label_ids, texts_of
 FILES: dict[FormName, str] = {
     "onnx": f"{ONNX_FOLDER}/model.onnx",
     "int8": f"{ONNX_FOLDER}/model.int8.onnx",
+    # The graph in float32, which is computed in bfloat16.
+    "bf16": f"{ONNX_FOLDER}/model.onnx",
 }
+# What a precision is called that may cost something.
+_COARSE: dict[FormName, str] = {"int8": "8-bit integers cost", "bf16": "bfloat16 costs"}
 # More texts take minutes, and hardly say more.
 MOST_EXAMPLES = 4000
 
@@ -59,12 +63,12 @@ class Packaged:
     Args:
         bundle: As it is now.
         told: A line for each form that was added.
-        refusal: Why the form of 8-bit integers was not.
+        refusals: Why others were not.
     """
 
     bundle: Bundle
     told: tuple[str, ...]
-    refusal: TextmillError | None
+    refusals: tuple[TextmillError, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,9 +87,10 @@ class _Work:
     padding: Padding
     folder: Path
 
-    def scorer(self, path: Path) -> Scorer:
+    def scorer(self, form: FormName, path: Path) -> Scorer:
         """Scores with a graph as the bundle will."""
-        return onnx_scorer(
+        return graph_scorer(
+            form,
             path,
             len(self.bundle.labels),
             plain_tokenizer(self.bundle.folder, token_types=self.padding.token_types),
@@ -95,15 +100,15 @@ class _Work:
         )
 
 
-def package(path: str | Path, examples: Examples, *, int8: bool) -> Packaged:
+def package(path: str | Path, examples: Examples, coarse: Sequence[FormName] = ()) -> Packaged:
     """Makes and proves the forms of a bundle's model; what the bundle had of them is replaced.
 
     Nothing is changed unless the form in float32 passes.
 
     Args:
         path: The bundle's folder, the folder of a run, or ``latest``.
-        examples: What the form of 8-bit integers is judged by.
-        int8: Whether to make that form, too.
+        examples: What the coarser forms are judged by.
+        coarse: Those to make, beside the one in float32: ``int8``, ``bf16``.
 
     Raises:
         InputError: There is no bundle, or it is broken.
@@ -118,16 +123,16 @@ def package(path: str | Path, examples: Examples, *, int8: bool) -> Packaged:
             "onnx": _record(graph, "onnx", _figures(parity))
         }
         told = [f"{FILES['onnx']}: scores within {parity.largest:.1e} of torch's"]
-        refusal = None
-        if int8:
-            graph, agreement = _int8(work, graph, examples)
+        refusals = []
+        for form in dict.fromkeys(coarse):
+            path, agreement = _COARSER[form](work, graph, examples)
             if agreement.holds:
-                apart = {"golden_difference": _golden_apart(work, graph)}
-                made["int8"] = _record(graph, "int8", agreement.as_figures() | apart)
-                told.append(f"{FILES['int8']}: {agreement} of {examples.source}")
+                apart = {"golden_difference": _golden_apart(work, form, path)}
+                made[form] = _record(path, form, agreement.as_figures() | apart)
+                told.append(f"form {form}: {agreement} of {examples.source}")
             else:
-                refusal = _too_different(agreement, examples)
-        return Packaged(write_forms(bundle, work.padding, made), tuple(told), refusal)
+                refusals.append(_too_different(form, agreement, examples))
+        return Packaged(write_forms(bundle, work.padding, made), tuple(told), tuple(refusals))
 
 
 def examples_of(path: str | Path, texts: Path | None) -> Examples:
@@ -161,7 +166,7 @@ def _float32(work: _Work) -> tuple[Path, Parity]:
     fuse(plain, fused, network)
     pairs = len(work.bundle.info.text_columns) == 2
     for graph in (fused, plain):
-        parity = scores_apart(work.original, work.scorer(graph), pairs=pairs)
+        parity = scores_apart(work.original, work.scorer("onnx", graph), pairs=pairs)
         if parity.holds:
             return graph, parity
     found = (
@@ -178,33 +183,46 @@ def _float32(work: _Work) -> tuple[Path, Parity]:
 
 def _int8(work: _Work, graph: Path, examples: Examples) -> tuple[Path, Agreement]:
     """The graph with all of its products in 8-bit integers, or with the most of them if not."""
-    info, labels = work.bundle.info, work.bundle.labels
     quantized = work.folder / "int8.onnx"
     for careful in (False, True):
         quantize(graph, quantized, careful=careful)
-        other = work.scorer(quantized)
-        agreement = labels_apart(work.original, other, examples, labels, info.thresholds)
+        agreement = _agreement(work, "int8", quantized, examples)
         if agreement.holds:
             break
     return quantized, agreement
 
 
-def _golden_apart(work: _Work, graph: Path) -> float:
+def _bf16(work: _Work, graph: Path, examples: Examples) -> tuple[Path, Agreement]:
+    """The graph itself, computed in bfloat16."""
+    return graph, _agreement(work, "bf16", graph, examples)
+
+
+_COARSER = {"int8": _int8, "bf16": _bf16}
+
+
+def _agreement(work: _Work, form: FormName, graph: Path, examples: Examples) -> Agreement:
+    info, labels = work.bundle.info, work.bundle.labels
+    other = work.scorer(form, graph)
+    return labels_apart(work.original, other, examples, labels, info.thresholds)
+
+
+def _golden_apart(work: _Work, form: FormName, graph: Path) -> float:
     golden = read_golden(work.bundle)
-    return float(np.abs(work.scorer(graph).probabilities(golden.texts) - golden.scores).max())
+    found = work.scorer(form, graph).probabilities(golden.texts)
+    return float(np.abs(found - golden.scores).max())
 
 
-def _too_different(agreement: Agreement, examples: Examples) -> MachineError:
+def _too_different(form: FormName, agreement: Agreement, examples: Examples) -> MachineError:
     return MachineError(
-        f"8-bit integers cost too much ({agreement} of {examples.source}; allowed: at least "
+        f"{_COARSE[form]} too much ({agreement} of {examples.source}; allowed: at least "
         f"{LEAST_EQUAL:.0%} equal, and a drop of at most {LARGEST_DROP})",
-        where=FILES["int8"],
+        where=FILES[form],
         hint="use the form onnx, which was added",
     )
 
 
 def _record(graph: Path, form: FormName, figures: dict[str, float]) -> tuple[Path, FormRecord]:
-    return graph, FormRecord(FILES[form], sha256_of(graph), figures, maker_versions())
+    return graph, FormRecord(FILES[form], sha256_of(graph), figures, versions_of(form))
 
 
 def _figures(parity: Parity) -> dict[str, float]:

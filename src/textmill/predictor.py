@@ -51,8 +51,8 @@ class Predictor:
         Args:
             path: The bundle's folder, the folder of a run, or ``latest``.
             device: ``cpu``, ``cuda``, ``cuda:1``, ``mps``, or ``auto`` for the fastest there is.
-            form: ``torch``, ``onnx``, ``int8``, or ``auto`` for the fastest that the bundle has
-                and the device takes.
+            form: ``torch``, ``onnx``, ``int8``, ``bf16``, or ``auto`` for the fastest that the
+                bundle has and the device takes.
 
         Raises:
             InputError: There is no such bundle, device or form, or the bundle is broken.
@@ -137,8 +137,8 @@ def load(
     Args:
         path: The bundle's folder, the folder of a run, or ``latest`` for the newest run.
         device: ``cpu``, ``cuda``, ``cuda:1``, ``mps``, or ``auto`` for the fastest there is.
-        form: ``torch``, ``onnx``, ``int8``, or ``auto`` for the fastest that the bundle has and
-            the device takes.
+        form: ``torch``, ``onnx``, ``int8``, ``bf16``, or ``auto`` for the fastest that the bundle
+            has and the device takes.
 
     Raises:
         InputError: There is no such bundle, device or form, or the bundle is broken.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
@@ -23,18 +23,18 @@ from textmill.bundle import (
     sha256_of,
 )
 from textmill.errors import InputError, TextmillError
-from textmill.forms.choosing import FormName
+from textmill.forms.choosing import RUNTIMES, FormName
 from textmill.predictor import Predictor
 from textmill.scoring import Scores
 
 # How far a golden probability may be off: what other processors and batches change is a tenth.
 TOLERANCE = 1e-4
-# The same for 8-bit integers, beyond what the proof of the form found: their steps are coarse, so
-# that a rounding that differs moves a score by more.
-INT8_TOLERANCE = 0.05
+# The same for coarser numbers, beyond what the proof of the form found: a rounding that differs
+# moves a score by more.
+COARSE_TOLERANCES: Mapping[FormName, float] = {"int8": 0.05, "bf16": 0.02}
 
 # What each form can't be checked without.
-_NEEDED = {"form torch": "torch", "form onnx": "onnxruntime", "form int8": "onnxruntime"}
+_NEEDED = {f"form {form}": package for form, package in RUNTIMES.items()}
 
 # Looks at a part of a bundle, and tells what is wrong with it, if anything.
 _Look = Callable[[], str | None]
@@ -108,8 +108,8 @@ def golden_problem(bundle: Bundle, form: FormName, golden: Golden, scores: Score
     """
     apart = float(np.abs(scores - golden.scores).max(initial=0.0))
     limit = TOLERANCE
-    if form == "int8":
-        limit = INT8_TOLERANCE + bundle.info.forms["int8"].figures["golden_difference"]
+    if form in COARSE_TOLERANCES:
+        limit = COARSE_TOLERANCES[form] + bundle.info.forms[form].figures["golden_difference"]
     # Written so that a score that is no number is wrong, too.
     if not apart <= limit:
         return f"golden scores differ by up to {apart:.2g} (allowed: {limit:.2g})"

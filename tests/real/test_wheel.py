@@ -65,7 +65,7 @@ def service(archives: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def exported(tiny_encoder: Path, tmp_path: Path) -> Path:
     """A bundle with a form that needs no torch."""
     folder = make_bundle(tiny_encoder, tmp_path / "bundle")
-    package(folder, examples_of(folder, None), int8=False)
+    package(folder, examples_of(folder, None))
     return folder
 
 

@@ -82,7 +82,7 @@ def test_scores_are_equal_on_the_grid(
         golden_texts=GOLDEN,
         card=CARD,
     )
-    made = package(folder, examples_of(folder, None), int8=False)
+    made = package(folder, examples_of(folder, None))
     figures = made.bundle.info.forms["onnx"].figures
     assert figures["largest_difference"] < 1e-4
     assert figures["compared"] > 2 * 6 * len(BATCHES)

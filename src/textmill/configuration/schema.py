@@ -342,7 +342,7 @@ class EvaluateConfig(Section):
     split: Literal["train", "validation", "test", "all"]
     output: Text | None
     device: Device
-    form: Literal["auto", "torch", "onnx", "int8"]
+    form: Literal["auto", "torch", "onnx", "int8", "bf16"]
     seed: Seed
 
 

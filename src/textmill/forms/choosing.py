@@ -13,16 +13,23 @@ from typing import Literal, get_args
 
 from textmill.errors import InputError
 
-FormName = Literal["torch", "onnx", "int8"]
-FormChoice = Literal["auto", "torch", "onnx", "int8"]
+FormName = Literal["torch", "onnx", "int8", "bf16"]
+FormChoice = Literal["auto", "torch", "onnx", "int8", "bf16"]
 FORM_CHOICES: tuple[FormChoice, ...] = get_args(FormChoice)
 
-OTHER_FORMS: tuple[FormName, ...] = ("onnx", "int8")
+OTHER_FORMS: tuple[FormName, ...] = ("onnx", "int8", "bf16")
 # What must be asked for to have each form.
-PRECISIONS = {"onnx": "float32", "int8": "int8"}
+PRECISIONS = {"onnx": "float32", "int8": "int8", "bf16": "bf16"}
+# The package that computes each.
+RUNTIMES: dict[FormName, str] = {
+    "torch": "torch",
+    "onnx": "onnxruntime",
+    "int8": "onnxruntime",
+    "bf16": "openvino",
+}
 
 # On a processor, the fastest first.
-_FASTEST: tuple[FormName, ...] = ("int8", "onnx")
+_FASTEST: tuple[FormName, ...] = ("bf16", "int8", "onnx")
 # What Linux calls accelerators: NVIDIA's, AMD's, and those of a Windows machine that it runs in.
 _ACCELERATORS = ("nvidia[0-9]*", "kfd", "dxg")
 
@@ -60,18 +67,27 @@ def choose_form(choice: FormChoice, present: Collection[str], device: str, where
 
 
 def _fastest(present: Collection[str], device: str, where: str) -> FormName:
-    form = next((form for form in _FASTEST if form in present), None)
-    if find_spec("torch") is None:
-        if form is None:
-            raise InputError(
-                "the bundle has no form that works without torch",
-                where=where,
-                hint="pip install 'textmill[train]', or where that is: textmill export BUNDLE",
-            )
+    form = next((form for form in _FASTEST if form in present and _is_fast(form)), None)
+    if find_spec("torch") is not None:
+        return form if form is not None and _is_processor(device) else "torch"
+    if form is not None:
         return form
-    if form is None or find_spec("onnxruntime") is None or not _is_processor(device):
-        return "torch"
-    return form
+    if present:
+        return next(form for form in OTHER_FORMS if form in present)
+    raise InputError(
+        "the bundle has no form that works without torch",
+        where=where,
+        hint="pip install 'textmill[train]', or where that is: textmill export BUNDLE",
+    )
+
+
+def _is_fast(form: FormName) -> bool:
+    """Whether a form can be computed here, and the processor has what it is fast by."""
+    if find_spec(RUNTIMES[form]) is None:
+        return False
+    from textmill.environment import processor_has_bfloat16
+
+    return form != "bf16" or processor_has_bfloat16()
 
 
 def _is_processor(device: str) -> bool:

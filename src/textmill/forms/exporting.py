@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from importlib import metadata
 from importlib.util import find_spec
@@ -15,7 +15,9 @@ import torch
 from torch import nn
 
 from textmill.encoding import Padding
-from textmill.errors import InputError, MachineError, not_installed
+from textmill.environment import processor_has_bfloat16
+from textmill.errors import InputError, MachineError, make_all, not_installed
+from textmill.forms.choosing import RUNTIMES, FormName
 from textmill.quiet import quiet_transformers
 
 if TYPE_CHECKING:
@@ -25,27 +27,43 @@ OPSET = 17
 
 # Packages that decide what a graph is.
 _MAKERS = ("torch", "transformers", "onnx", "onnxruntime")
-_NEEDED = ("onnx", "onnxruntime")
 
 
-def check_installed() -> None:
-    """Makes sure, before any work, that graphs can be made; imports nothing.
+def check_installed(forms: Collection[FormName]) -> None:
+    """Makes sure, before any work, that forms can be made and proved; imports none of them.
 
     Raises:
-        InputError: Something isn't installed.
+        InputError: Something isn't installed, or the processor hasn't what a form is for.
     """
-    missing = [name for name in _NEEDED if find_spec(name) is None]
+    make_all([_check_makers, *([_check_bfloat16] if "bf16" in forms else [])])
+
+
+def _check_makers() -> None:
+    missing = [name for name in ("onnx", "onnxruntime") if find_spec(name) is None]
     if missing:
         raise InputError(
-            not_installed(missing),
-            where="textmill export",
-            hint="pip install 'textmill[onnx]'",
+            not_installed(missing), where="textmill export", hint="pip install 'textmill[onnx]'"
         )
 
 
-def maker_versions() -> dict[str, str]:
-    """The versions of the packages that make graphs."""
-    return {name: metadata.version(name) for name in _MAKERS}
+def _check_bfloat16() -> None:
+    if find_spec("openvino") is None:
+        raise InputError(
+            not_installed(["openvino"]),
+            where="textmill export",
+            hint="pip install 'textmill[openvino]'",
+        )
+    if not processor_has_bfloat16():
+        raise InputError(
+            "this processor doesn't compute in bfloat16, so that the form can't be proved",
+            where="textmill export",
+            hint="use --precision int8, or run it on a processor with AVX512_BF16 or AMX",
+        )
+
+
+def versions_of(form: FormName) -> dict[str, str]:
+    """The versions of the packages that made a form's graph, and of the one that computes it."""
+    return {name: metadata.version(name) for name in dict.fromkeys([*_MAKERS, RUNTIMES[form]])}
 
 
 def export_graph(network: PreTrainedModel, padding: Padding, path: Path) -> None:

@@ -1,17 +1,14 @@
-"""A form that needs neither torch nor transformers: a graph that ONNX Runtime computes."""
+"""A graph that ONNX Runtime computes."""
 
 from __future__ import annotations
 
-import os
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from textmill.encoding import LengthPolicy, Padding, PlainTokenizer
-from textmill.errors import InputError
-from textmill.scoring import Batch, Scorer, Scores
+from textmill.forms.graph_file import check_usable, explained, threads
+from textmill.scoring import Batch, Scores
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -21,7 +18,6 @@ TOKENS_AT_ONCE = 1024
 
 # ONNX Runtime's number for errors; it warns of things that nobody can change.
 _ERRORS_ONLY = 3
-_ANEW = "make it anew: textmill export BUNDLE"
 
 
 class OnnxModel:
@@ -61,66 +57,12 @@ class OnnxModel:
         return np.asarray(logits, dtype=np.float32)
 
 
-def onnx_scorer(
-    path: Path,
-    outputs: int,
-    tokenizer: PlainTokenizer,
-    padding: Padding,
-    policy: LengthPolicy,
-    *,
-    multi_label: bool,
-) -> Scorer:
-    """Scores with a graph and the tokenizers library alone.
-
-    Args:
-        path: The graph's file; see `OnnxModel`.
-        outputs: The number of its outputs.
-        tokenizer: The model's tokenizer.
-        padding: How the model's batches are padded.
-        policy: What happens to long texts.
-        multi_label: Whether each label is scored by itself.
-
-    Raises:
-        InputError: ONNX Runtime isn't installed, or can't use the file.
-    """
-    return Scorer(OnnxModel(path, outputs), tokenizer, padding, policy, multi_label=multi_label)
-
-
-def has_onnxruntime() -> bool:
-    """Whether ONNX Runtime is installed; imports nothing."""
-    return find_spec("onnxruntime") is not None
-
-
-def threads() -> int:
-    """The threads that a model may use: as ``OMP_NUM_THREADS`` says, or one on each core."""
-    asked = os.environ.get("OMP_NUM_THREADS", "")
-    if asked.isdecimal() and int(asked) > 0:
-        return int(asked)
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def _session(path: Path) -> InferenceSession:
-    if not has_onnxruntime():
-        raise InputError(
-            "onnxruntime is not installed",
-            where=str(path),
-            hint="pip install 'textmill[onnx]', or choose --form torch",
-        )
-    if not path.is_file():
-        raise InputError("the file is missing", where=str(path), hint=_ANEW)
+    check_usable(path, "onnxruntime", extra="onnx")
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = _ERRORS_ONLY
     options.intra_op_num_threads = threads()
-    try:
+    with explained("ONNX Runtime", path):
         return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # its own classes have no base of their own
-        reason = str(error).strip().partition("\n")[0]
-        raise InputError(
-            f"ONNX Runtime can't use the file ({reason:.200})",
-            where=str(path),
-            hint=_ANEW,
-        ) from error

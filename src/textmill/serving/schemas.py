@@ -104,7 +104,7 @@ class InfoAnswer(BaseModel):
     fingerprints: dict[str, str] = Field(description="Of what made the bundle.")
     loaded: str = Field(description="Since when it is served.")
     device: str
-    form: str = Field(description="Of the model: `torch`, `onnx` or `int8`.")
+    form: str = Field(description="Of the model: `torch`, `onnx`, `int8` or `bf16`.")
     versions: dict[str, str]
     limits: dict[str, float]
     examples: list[ExampleAnswer]

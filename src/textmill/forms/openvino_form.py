@@ -1,0 +1,88 @@
+"""A graph that OpenVINO computes in bfloat16, where the processor has a unit for it."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from textmill.forms.graph_file import check_usable, explained, threads
+from textmill.scoring import Batch, Scores
+
+if TYPE_CHECKING:
+    from openvino import CompiledModel, InferRequest
+
+# OpenVINO makes its programs anew for each shape, in some 10 ms: large batches share that.
+TOKENS_AT_ONCE = 4096
+# And rounding widths up to a multiple of this makes shapes few. A unit takes 16 rows at once.
+WIDTHS = 8
+
+
+class OpenVinoModel:
+    """A graph whose inputs are what `pad_batch` gives, by name, and whose output is the logits.
+
+    A processor without bfloat16 computes it in float32.
+
+    Args:
+        path: The graph's file.
+        outputs: The number of its outputs, one for each label.
+
+    Raises:
+        InputError: OpenVINO isn't installed, or can't use the file.
+    """
+
+    def __init__(self, path: Path, outputs: int) -> None:
+        self._compiled = _compiled(path)
+        self._inputs = [entry.get_any_name() for entry in self._compiled.inputs]
+        self._outputs = outputs
+        self._of_thread = threading.local()
+
+    @property
+    def device(self) -> str:
+        """Where it computes."""
+        return "cpu"
+
+    @property
+    def outputs(self) -> int:
+        """The number of its outputs."""
+        return self._outputs
+
+    @property
+    def tokens_at_once(self) -> int:
+        """The tokens of a batch, padding included, up to which it gets faster."""
+        return TOKENS_AT_ONCE
+
+    def logits(self, batch: Batch) -> Scores:
+        """The raw outputs, ``[texts, outputs]``, of what `pad_batch` gives."""
+        logits = self._request().infer({name: batch[name] for name in self._inputs})[0]
+        return np.asarray(logits, dtype=np.float32)
+
+    def _request(self) -> InferRequest:
+        """This thread's own; threads may not share one."""
+        request: InferRequest | None = getattr(self._of_thread, "request", None)
+        if request is None:
+            request = self._of_thread.request = self._compiled.create_infer_request()
+        return request
+
+
+def _compiled(path: Path) -> CompiledModel:
+    check_usable(path, "openvino", extra="openvino")
+    # It would report its import to its makers; where this package is missing, it doesn't.
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    import openvino
+    from openvino import properties
+    from openvino.properties import hint
+
+    settings = {
+        hint.inference_precision: openvino.Type.bf16,
+        hint.performance_mode: hint.PerformanceMode.LATENCY,
+        # Pinned, the threads of several workers would share cores that others leave idle.
+        hint.enable_cpu_pinning: False,
+        properties.inference_num_threads: threads(),
+    }
+    with explained("OpenVINO", path):
+        core = openvino.Core()
+        return core.compile_model(core.read_model(path), "CPU", settings)
