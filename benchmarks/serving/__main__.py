@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from benchmarks.serving.comparing import Plan, measure, miniature
+from benchmarks.serving.graph import FILES
 from benchmarks.serving.results import read_results, write_results
 from benchmarks.serving.tables import tables_of
 from benchmarks.tables import as_markdown, as_rich
@@ -60,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
         "--texts", type=Path, metavar="FILE", help="texts, one a line; else film reviews"
     )
     parser.add_argument(
-        "--forms", nargs="+", choices=("onnx", "int8"), default=(), help="all that the bundle has"
+        "--forms", nargs="+", choices=tuple(FILES), default=(), help="all that the bundle has"
     )
     parser.add_argument(
         "--connections", type=int, nargs="+", default=plan.connections, help="(1 8 64)"

@@ -18,7 +18,7 @@ class Classifier(litserve.LitAPI):  # type: ignore[misc]
 
     Args:
         bundle: The bundle's folder.
-        form: ``onnx`` or ``int8``.
+        form: ``onnx``, ``int8`` or ``bf16``.
     """
 
     def __init__(self, bundle: Path, form: str) -> None:

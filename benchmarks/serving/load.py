@@ -24,6 +24,7 @@ from benchmarks.serving.questions import Questions, make_questions, texts_of
 from benchmarks.serving.results import Latencies
 from benchmarks.speed.rounds import FRESH
 from benchmarks.tables import Table, as_rich
+from textmill.forms.choosing import FORM_CHOICES
 
 MIB = 1024 * 1024
 _SAMPLE_SECONDS = 0.5
@@ -131,7 +132,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("bundle", type=Path, help="folder of the bundle")
     parser.add_argument("--requests", type=int, default=200_000, help="in all (200000)")
     parser.add_argument("--connections", type=int, default=64, help="at a time (64)")
-    parser.add_argument("--form", choices=("auto", "torch", "onnx", "int8"), default="auto")
+    parser.add_argument("--form", choices=FORM_CHOICES, default="auto")
     parser.add_argument(
         "--texts", type=Path, metavar="FILE", help="texts, one a line; else film reviews"
     )

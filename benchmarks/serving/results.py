@@ -14,7 +14,7 @@ from benchmarks.serving.client import Asked
 from textmill.safe_write import write_text
 
 # What the contestants consist of, beside what results depend on.
-SERVING_PACKAGES = ("onnxruntime", "litserve", "fastapi", "uvicorn", "uvloop")
+SERVING_PACKAGES = ("onnxruntime", "openvino", "litserve", "fastapi", "uvicorn", "uvloop")
 
 
 @dataclass(frozen=True, slots=True)

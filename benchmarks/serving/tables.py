@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from benchmarks.serving.contestants import KNOWN, SERIES, litserve_name
+from benchmarks.serving.graph import FILES
 from benchmarks.serving.results import SERVING_PACKAGES, Latencies, Results, Served
 from benchmarks.spread import Spread, ratios
 from benchmarks.tables import Table, told
@@ -26,7 +27,7 @@ def tables_of(results: Results) -> list[Table]:
 
 def form_of(name: str) -> str:
     """The form of the classifier that a contestant's name tells; float32 for the others."""
-    return "int8" if ", int8" in name else "onnx"
+    return next((form for form in FILES if f", {form}" in name), "onnx")
 
 
 def _machine(results: Results) -> Table:
