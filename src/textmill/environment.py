@@ -94,7 +94,6 @@ def peak_memory() -> int:
     return peak if sys.platform == "darwin" else 1024 * peak
 
 
-@functools.cache
 def has_bfloat16() -> bool:
     """Whether bfloat16 is computed by the hardware: by the GPU, or by the processor's own unit."""
     import torch

@@ -964,8 +964,8 @@ FULL_DISKS = [
     full_disk("for a run", train("runs_dir=small"), "8k", "small", "free some space"),
     full_disk("for the best weights", train("runs_dir=small"), "100k", "best.ckpt", "free"),
     full_disk("for a checkpoint", train("runs_dir=small"), "300k", "last.ckpt", "free"),
-    full_disk("for the bundle's weights", train("runs_dir=small"), "550k", "/model", "free"),
-    full_disk("for the bundle's tokenizer", train("runs_dir=small"), "600k", "/model", "free"),
+    full_disk("for the bundle's weights", train("runs_dir=small"), "530k", "/model", "free"),
+    full_disk("for the bundle's tokenizer", train("runs_dir=small"), "575k", "/model", "free"),
     full_disk(
         "for predictions",
         predict("--input", "many.csv", "--output", "small/out.csv"),
