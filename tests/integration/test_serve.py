@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from tests.bundles import change_weights, make_all_kinds, swap_labels
+from tests.bundles import GOLDEN, change_weights, make_all_kinds, swap_labels
 from tests.forks import in_fork
 from tests.load import CLIENTS, Load, client_ports
 from tests.malformed import post
@@ -127,7 +127,7 @@ class TestAnswers:
         assert found["bundle"] == predictor.bundle.fingerprint()
         assert found["limits"]["texts"] == 50
         assert found["versions"]["textmill"]
-        assert found["examples"][0]["text"] == "a wonderful film"
+        assert found["examples"][0]["text"] == GOLDEN[0]
         answer = single.post("/predict", {"texts": []})
         assert found["bundle"].startswith(answer.headers["x-textmill-bundle"])
 
