@@ -194,6 +194,10 @@ class Padding:
             to_multiple_of=to_multiple_of,
         )
 
+    def widths(self, lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """To how many tokens texts of some lengths are padded, where they are the longest."""
+        return -(-lengths // self.to_multiple_of) * self.to_multiple_of
+
 
 def encode(
     tokenizer: PreTrainedTokenizerFast | PlainTokenizer,
@@ -277,8 +281,7 @@ def pad_batch(
         int64, ``[batch, seq]``.
     """
     lengths = np.fromiter(map(len, input_ids), dtype=np.int64, count=len(input_ids))
-    step = padding.to_multiple_of
-    width = -(-int(lengths.max(initial=0)) // step) * step
+    width = int(padding.widths(lengths).max(initial=0))
     positions = np.arange(width)
     real = (
         positions < lengths[:, None]

@@ -36,10 +36,6 @@ Tag = TypeVar("Tag")
 # Texts encoded at a time, and the stretch within which they are sorted by length.
 STRETCH = 4096
 
-# What a call of a model costs by itself, as a share of the tokens up to which it gets faster. Of
-# ONNX Runtime's 1024, 20 to 40 take as long, in float32 and in 8 bits.
-_CALL_SHARE = 1 / 32
-
 
 class Model(Protocol):
     """A classifier of token ids that threads may share.
@@ -48,6 +44,7 @@ class Model(Protocol):
         device: Where it computes.
         outputs: The number of its outputs, one for each label.
         tokens_at_once: The tokens of a batch, padding included, up to which it gets faster.
+        tokens_a_call: The tokens that take as long as a call by itself.
     """
 
     @property
@@ -56,6 +53,8 @@ class Model(Protocol):
     def outputs(self) -> int: ...  # noqa: D102
     @property
     def tokens_at_once(self) -> int: ...  # noqa: D102
+    @property
+    def tokens_a_call(self) -> int: ...  # noqa: D102
 
     def logits(self, batch: Batch) -> Scores:
         """The raw outputs, ``[texts, outputs]``, of what `pad_batch` gives."""
@@ -175,8 +174,9 @@ class Scorer:
 
     def _logits(self, encoded: Encoded, batch_size: int | None) -> Scores:
         lengths = np.fromiter(map(len, encoded.input_ids), dtype=np.int64)
+        widths = self.padding.widths(lengths)
         logits = np.empty((len(lengths), self.model.outputs), dtype=np.float32)
-        for chosen in _by_length(lengths, self.model.tokens_at_once, batch_size):
+        for chosen in _by_length(widths, self.model, batch_size):
             logits[chosen] = self.model.logits(self._batch(encoded, chosen))
         return logits
 
@@ -254,9 +254,9 @@ def _sides(texts: Texts) -> tuple[Sequence[str], Sequence[str] | None]:
 
 
 def _by_length(
-    lengths: npt.NDArray[np.int64], tokens: int, batch_size: int | None
+    lengths: npt.NDArray[np.int64], model: Model, batch_size: int | None
 ) -> Iterator[npt.NDArray[np.intp]]:
-    """The positions of the texts, the longest first, in batches of so many tokens or texts at most.
+    """The positions of the texts, the longest first, in batches of what a model takes at once.
 
     Ties keep their order. A text alone may have more tokens. Where the texts of a batch differ so
     much in length that two calls cost less than the padding, it is parted.
@@ -265,15 +265,15 @@ def _by_length(
     start = 0
     while start < len(order):
         width = max(1, int(lengths[order[start]]))
-        count = max(1, tokens // width)
+        count = max(1, model.tokens_at_once // width)
         most = count if batch_size is None else min(count, batch_size)
         chosen = order[start : start + most]
-        end = start + _worth_padding(lengths[chosen], tokens * _CALL_SHARE)
+        end = start + _worth_padding(lengths[chosen], model.tokens_a_call)
         yield order[start:end]
         start = end
 
 
-def _worth_padding(lengths: npt.NDArray[np.int64], call: float) -> int:
+def _worth_padding(lengths: npt.NDArray[np.int64], call: int) -> int:
     """How many texts of a batch, the longest first, to score in one call; at least one.
 
     Args:

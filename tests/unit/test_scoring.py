@@ -85,7 +85,7 @@ def test_a_batch_has_no_more_tokens_than_are_good_for_the_model(
     sizes, original = [], scorer.model
 
     class Watched:
-        device, outputs, tokens_at_once = "cpu", original.outputs, tokens
+        device, outputs, tokens_at_once, tokens_a_call = "cpu", original.outputs, tokens, 32
 
         def logits(self, batch: Batch) -> Scores:
             sizes.append(batch["input_ids"].shape)
@@ -115,6 +115,25 @@ def test_a_stream_gives_each_part_its_scores_and_reads_one_part_ahead(scorer: Sc
     assert asked == list(range(6))
 
 
+def shapes_of(
+    encoder: Path, lengths: list[int], padding: Padding, call: int
+) -> list[tuple[int, int]]:
+    """The batches that texts are scored in, by a model whose calls cost so many tokens."""
+    shapes = []
+
+    class Counting:
+        device, outputs, tokens_at_once, tokens_a_call = "cpu", 2, 1024, call
+
+        def logits(self, batch: Batch) -> Scores:
+            shapes.append(batch["input_ids"].shape)
+            return np.zeros((len(batch["input_ids"]), 2), np.float32)
+
+    policy = LengthPolicy(64)
+    scorer = Scorer(Counting(), tiny_tokenizer(encoder), padding, policy, multi_label=False)
+    scorer.logits([" ".join(["film"] * length) for length in lengths])
+    return shapes
+
+
 @pytest.mark.parametrize(
     ("lengths", "calls"),
     [
@@ -127,19 +146,13 @@ def test_a_stream_gives_each_part_its_scores_and_reads_one_part_ahead(scorer: Sc
 def test_a_batch_is_parted_where_padding_costs_more_than_a_call(
     tiny_encoder: Path, lengths: list[int], calls: list[tuple[int, int]]
 ) -> None:
-    shapes = []
+    assert shapes_of(tiny_encoder, lengths, Padding(0), call=32) == calls
 
-    class Counting:
-        device, outputs, tokens_at_once = "cpu", 2, 1024
 
-        def logits(self, batch: Batch) -> Scores:
-            shapes.append(batch["input_ids"].shape)
-            return np.zeros((len(batch["input_ids"]), 2), np.float32)
-
-    policy, padding = LengthPolicy(64), Padding(0)
-    scorer = Scorer(Counting(), tiny_tokenizer(tiny_encoder), padding, policy, multi_label=False)
-    scorer.logits([" ".join(["film"] * length) for length in lengths])
-    assert shapes == calls
+def test_texts_of_one_width_are_scored_in_batches_of_one_shape(tiny_encoder: Path) -> None:
+    lengths = [1 + number % 14 for number in range(700)]
+    shapes = shapes_of(tiny_encoder, lengths, Padding(0, to_multiple_of=8), call=256)
+    assert shapes == [(64, 16)] * 6 + [(16, 16)] + [(128, 8)] * 2 + [(44, 8)]
 
 
 def test_probabilities_of_one_label_add_up_to_one(scorer: Scorer) -> None:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 # The caches of a processor hold the activations of about so many tokens.
 TOKENS_AT_ONCE = 1024
+# A call takes as long as 20 to 40 of them, in float32 and in 8 bits.
+TOKENS_A_CALL = 32
 
 # ONNX Runtime's number for errors; it warns of things that nobody can change.
 _ERRORS_ONLY = 3
@@ -50,6 +52,11 @@ class OnnxModel:
     def tokens_at_once(self) -> int:
         """The tokens of a batch, padding included, up to which it gets faster."""
         return TOKENS_AT_ONCE
+
+    @property
+    def tokens_a_call(self) -> int:
+        """The tokens that take as long as a call by itself."""
+        return TOKENS_A_CALL
 
     def logits(self, batch: Batch) -> Scores:
         """The raw outputs, ``[texts, outputs]``, of what `pad_batch` gives."""

@@ -15,9 +15,12 @@ from textmill.scoring import Batch, Scores
 if TYPE_CHECKING:
     from openvino import CompiledModel, InferRequest
 
-# OpenVINO makes its programs anew for each shape, in some 10 ms: large batches share that.
-TOKENS_AT_ONCE = 4096
-# And rounding widths up to a multiple of this makes shapes few. A unit takes 16 rows at once.
+# The caches of a processor hold the activations of about so many tokens.
+TOKENS_AT_ONCE = 1024
+# OpenVINO makes programs for each new shape of a batch, which takes as long as some hundred tokens.
+TOKENS_A_CALL = 256
+# So shapes are to be few. Rounded up to a multiple of this, widths cost little: a processor's unit
+# takes 16 rows at once.
 WIDTHS = 8
 
 
@@ -54,6 +57,11 @@ class OpenVinoModel:
     def tokens_at_once(self) -> int:
         """The tokens of a batch, padding included, up to which it gets faster."""
         return TOKENS_AT_ONCE
+
+    @property
+    def tokens_a_call(self) -> int:
+        """The tokens that take as long as a call by itself."""
+        return TOKENS_A_CALL
 
     def logits(self, batch: Batch) -> Scores:
         """The raw outputs, ``[texts, outputs]``, of what `pad_batch` gives."""

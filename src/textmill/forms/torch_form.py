@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 # to be busy.
 TOKENS_ON_CPU = 4096
 TOKENS_ON_ACCELERATOR = 65_536
+# Tokens that take as long as a call, as a share of these.
+_A_CALL = 32
 
 
 class TorchModel:
@@ -54,6 +56,11 @@ class TorchModel:
     def tokens_at_once(self) -> int:
         """The tokens of a batch, padding included, up to which it gets faster."""
         return TOKENS_ON_CPU if self._device.type == "cpu" else TOKENS_ON_ACCELERATOR
+
+    @property
+    def tokens_a_call(self) -> int:
+        """The tokens that take as long as a call by itself."""
+        return self.tokens_at_once // _A_CALL
 
     @torch.inference_mode()
     def logits(self, batch: Batch) -> Scores:
