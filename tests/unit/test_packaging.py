@@ -107,6 +107,28 @@ def test_threads_share_a_model_in_bfloat16(whole: Path) -> None:
     np.testing.assert_array_equal(np.concatenate(found), np.concatenate(expected * 3))
 
 
+def test_openvino_meets_few_shapes(whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shapes = set()
+    model = Predictor.from_bundle(whole, form="bf16").scorer.model
+    assert isinstance(model, OpenVinoModel)
+    request = model._request()
+
+    class Watching:
+        def infer(self, inputs: dict[str, np.ndarray]) -> object:
+            shapes.add(inputs["input_ids"].shape)
+            return request.infer(inputs)
+
+    monkeypatch.setattr(model, "_request", Watching)
+    ids = np.full((70, 16), 9)
+    batch = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": 0 * ids}
+    whole_batch = model.logits(batch)
+    for count in range(1, 71):
+        found = model.logits({name: values[:count] for name, values in batch.items()})
+        assert found.shape == (count, 3)
+        np.testing.assert_allclose(found, whole_batch[:count], atol=0.05)
+    assert sorted(rows for rows, _ in shapes) == [1, 2, 4, *range(8, 73, 8)]
+
+
 def test_openvino_reports_nothing_to_its_makers(whole: Path) -> None:
     code = (
         "import sys, textmill\n"

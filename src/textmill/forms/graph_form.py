@@ -8,7 +8,7 @@ from pathlib import Path
 from textmill.encoding import LengthPolicy, Padding, PlainTokenizer
 from textmill.forms.choosing import FormName
 from textmill.forms.onnx_form import OnnxModel
-from textmill.forms.openvino_form import WIDTHS, OpenVinoModel
+from textmill.forms.openvino_form import STEP, OpenVinoModel
 from textmill.scoring import Scorer
 
 
@@ -40,11 +40,11 @@ def graph_scorer(
         model = OnnxModel(path, outputs)
         return Scorer(model, tokenizer, padding, policy, multi_label=multi_label)
     # The longest text stays within what the model has positions for.
-    widths = WIDTHS if policy.max_length % WIDTHS == 0 else 1
+    step = STEP if policy.max_length % STEP == 0 else 1
     return Scorer(
         OpenVinoModel(path, outputs),
         tokenizer,
-        replace(padding, to_multiple_of=widths),
+        replace(padding, to_multiple_of=step),
         policy,
         multi_label=multi_label,
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from textmill.forms.graph_file import check_usable, explained, threads
 from textmill.scoring import Batch, Scores
@@ -17,11 +18,12 @@ if TYPE_CHECKING:
 
 # The caches of a processor hold the activations of about so many tokens.
 TOKENS_AT_ONCE = 1024
-# OpenVINO makes programs for each new shape of a batch, which takes as long as some hundred tokens.
+# OpenVINO prepares itself for each shape of a batch that isn't that of the one before, which takes
+# as long as some hundred tokens.
 TOKENS_A_CALL = 256
-# So shapes are to be few. Rounded up to a multiple of this, widths cost little: a processor's unit
-# takes 16 rows at once.
-WIDTHS = 8
+# And it keeps a megabyte for each that it has met, so that shapes are to be few: widths and numbers
+# of texts are rounded up to a multiple of this.
+STEP = 8
 
 
 class OpenVinoModel:
@@ -65,8 +67,10 @@ class OpenVinoModel:
 
     def logits(self, batch: Batch) -> Scores:
         """The raw outputs, ``[texts, outputs]``, of what `pad_batch` gives."""
-        logits = self._request().infer({name: batch[name] for name in self._inputs})[0]
-        return np.asarray(logits, dtype=np.float32)
+        texts = len(batch["input_ids"])
+        more = rounded_up(texts) - texts
+        inputs = {name: _repeat_last(batch[name], more) for name in self._inputs}
+        return np.asarray(self._request().infer(inputs)[0][:texts], dtype=np.float32)
 
     def _request(self) -> InferRequest:
         """This thread's own; threads may not share one."""
@@ -74,6 +78,15 @@ class OpenVinoModel:
         if request is None:
             request = self._of_thread.request = self._compiled.create_infer_request()
         return request
+
+
+def rounded_up(texts: int) -> int:
+    """A number of texts that isn't less: up to `STEP`, a power of two, then a multiple of it."""
+    return -(-texts // STEP) * STEP if texts > STEP else 1 << (texts - 1).bit_length()
+
+
+def _repeat_last(ids: npt.NDArray[np.int64], times: int) -> npt.NDArray[np.int64]:
+    return np.concatenate([ids, np.repeat(ids[-1:], times, axis=0)]) if times else ids
 
 
 def _compiled(path: Path) -> CompiledModel:
