@@ -125,13 +125,11 @@ def package(path: str | Path, examples: Examples, coarse: Sequence[FormName] = (
         told = [f"{FILES['onnx']}: scores within {parity.largest:.1e} of torch's"]
         refusals = []
         for form in dict.fromkeys(coarse):
-            path, agreement = _COARSER[form](work, graph, examples)
-            if agreement.holds:
-                apart = {"golden_difference": _golden_apart(work, form, path)}
-                made[form] = _record(path, form, agreement.as_figures() | apart)
-                told.append(f"form {form}: {agreement} of {examples.source}")
-            else:
-                refusals.append(_too_different(form, agreement, examples))
+            try:
+                made[form], line = _coarser(work, form, graph, examples)
+                told.append(line)
+            except TextmillError as error:
+                refusals.append(error)
         return Packaged(write_forms(bundle, work.padding, made), tuple(told), tuple(refusals))
 
 
@@ -179,6 +177,22 @@ def _float32(work: _Work) -> tuple[Path, Parity]:
         where=str(work.bundle.folder),
         hint="use the form torch",
     )
+
+
+def _coarser(
+    work: _Work, form: FormName, graph: Path, examples: Examples
+) -> tuple[tuple[Path, FormRecord], str]:
+    """A form that is judged by its labels, and a line that tells how it was.
+
+    Raises:
+        TextmillError: It can't be computed, or hasn't passed.
+    """
+    path, agreement = _COARSER[form](work, graph, examples)
+    if not agreement.holds:
+        raise _too_different(form, agreement, examples)
+    apart = {"golden_difference": _golden_apart(work, form, path)}
+    record = _record(path, form, agreement.as_figures() | apart)
+    return record, f"form {form}: {agreement} of {examples.source}"
 
 
 def _int8(work: _Work, graph: Path, examples: Examples) -> tuple[Path, Agreement]:

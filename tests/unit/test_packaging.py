@@ -22,6 +22,7 @@ from textmill.encoding import LengthPolicy
 from textmill.errors import InputError, MachineError
 from textmill.forms.choosing import choose_form
 from textmill.forms.exporting import quantize
+from textmill.forms.graph_file import explained
 from textmill.forms.openvino_form import OpenVinoModel
 from textmill.packaging import examples_of, package
 from textmill.parity import ODD_TEXTS, Examples
@@ -184,6 +185,20 @@ def test_a_form_in_bfloat16_with_other_labels_is_refused_and_the_others_are_kept
     examples = Examples(surest_texts(bundle), None, "", "six texts")
     (refusal,) = package(bundle, examples, ["bf16", "int8"]).refusals
     assert "bfloat16 costs too much (equal labels on 0.00% of 6 texts" in str(refusal)
+    assert read_bundle(bundle).forms == ("torch", "onnx", "int8")
+
+
+def test_a_graph_that_openvino_cannot_use_costs_the_other_forms_nothing(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(path: Path) -> None:
+        with explained("OpenVINO", path):
+            raise RuntimeError("no such operation\nin a long trace")
+
+    monkeypatch.setattr("textmill.forms.openvino_form._compiled", failing)
+    examples = Examples(surest_texts(bundle), None, "", "six texts")
+    (refusal,) = package(bundle, examples, ["bf16", "int8"]).refusals
+    assert "OpenVINO can't use the file (no such operation)" in str(refusal)
     assert read_bundle(bundle).forms == ("torch", "onnx", "int8")
 
 

@@ -20,7 +20,7 @@ from textmill.bundle import read_bundle, write_bundle
 from textmill.encoding import LengthPolicy, Padding
 from textmill.forms.torch_form import torch_scorer
 from textmill.labels import Labels
-from textmill.packaging import examples_of, package
+from textmill.packaging import package
 from textmill.parity import (
     BATCHES,
     Agreement,
@@ -82,7 +82,8 @@ def test_scores_are_equal_on_the_grid(
         golden_texts=GOLDEN,
         card=CARD,
     )
-    made = package(folder, examples_of(folder, None))
+    made = package(folder, Examples(SENTENCES, None, "", "six texts"), ["bf16"])
+    assert made.refusals == ()
     figures = made.bundle.info.forms["onnx"].figures
     assert figures["largest_difference"] < 1e-4
     assert figures["compared"] > 2 * 6 * len(BATCHES)
@@ -90,6 +91,10 @@ def test_scores_are_equal_on_the_grid(
     assert np.ptp(graph.probabilities(SENTENCES), axis=0).max() > 1e-3
     np.testing.assert_allclose(
         graph.probabilities(SENTENCES), original.probabilities(SENTENCES), atol=1e-4
+    )
+    coarse = read_bundle(folder).scorer(form="bf16")
+    np.testing.assert_allclose(
+        coarse.probabilities(SENTENCES), original.probabilities(SENTENCES), atol=0.1
     )
 
 
