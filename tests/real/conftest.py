@@ -31,11 +31,11 @@ def packaged_assets() -> None:
 
 @pytest.fixture(scope="session")
 def short_run(packaged_assets: None, tmp_path_factory: pytest.TempPathFactory) -> Path:  # noqa: ARG001
-    """The folder of a run: MiniLM after 20 steps on ``movie_reviews``; read only."""
+    """The folder of a run: MiniLM after 40 steps on ``movie_reviews``; read only."""
     folder = tmp_path_factory.mktemp("short-run")
     run_textmill(
         "train",
-        "trainer.max_steps=20",
+        "trainer.max_steps=40",
         "data.max_length=64",
         "baselines.max_examples=2000",
         cwd=folder,
