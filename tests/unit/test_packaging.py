@@ -90,14 +90,18 @@ def test_bfloat16_gives_nearly_torch_s_scores_in_batches_of_any_size(whole: Path
         np.testing.assert_allclose(found, original, atol=0.05)
 
 
-@pytest.mark.parametrize(("bfloat16", "fastest"), [(True, "bf16"), (False, "int8")])
-def test_the_form_that_is_fastest_on_the_processor_is_used_unless_another_is_chosen(
-    bfloat16: bool, fastest: str, whole: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("textmill.environment.processor_has_bfloat16", lambda: bfloat16)
-    assert Predictor.from_bundle(whole).form == fastest
+def test_the_fastest_form_is_used_unless_another_is_chosen(whole: Path) -> None:
+    assert Predictor.from_bundle(whole).form == "int8"
     forms = ("torch", "onnx", "int8", "bf16")
     assert tuple(Predictor.from_bundle(whole, form=form).form for form in forms) == forms
+
+
+@pytest.mark.parametrize(("bfloat16", "fastest"), [(True, "bf16"), (False, "onnx")])
+def test_bfloat16_is_chosen_where_the_processor_computes_it(
+    bfloat16: bool, fastest: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("textmill.environment.processor_has_bfloat16", lambda: bfloat16)
+    assert choose_form("auto", ("onnx", "bf16"), "cpu", "here") == fastest
 
 
 def test_threads_share_a_model_in_bfloat16(whole: Path) -> None:
