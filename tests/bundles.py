@@ -23,6 +23,8 @@ from textmill.scoring import Texts
 
 SINGLE = Labels(("bad", "fair", "good"))
 MULTI = Labels(("bad", "fair", "good"), multi_label=True)
+# With these, the label in the middle wins.
+STRICT = (0.9, 0.0, 0.9)
 # Each has another label.
 GOLDEN = [SENTENCES[0], SENTENCES[3], ""]
 CARD = "# A tiny classifier\n"
@@ -50,7 +52,7 @@ def make_model(encoder: Path, labels: Labels) -> PreTrainedModel:
 def make_all_kinds(encoder: Path, folder: Path) -> Path:
     """Writes a bundle of each kind: ``single``, ``strict``, ``multi``, ``pairs``."""
     make_bundle(encoder, folder / "single")
-    make_bundle(encoder, folder / "strict", thresholds=(0.9, 0.0, 0.9))
+    make_bundle(encoder, folder / "strict", thresholds=STRICT)
     make_bundle(encoder, folder / "multi", MULTI)
     make_bundle(encoder, folder / "pairs", text_columns=("question", "answer"))
     return folder
@@ -76,7 +78,7 @@ def edit_tokenizer(bundle: Path) -> None:
 
 def move_thresholds(bundle: Path) -> None:
     """Gives a single-label bundle thresholds that decide otherwise."""
-    edit_json(bundle / "textmill.json", thresholds=(0.9, 0.0, 0.9))
+    edit_json(bundle / "textmill.json", thresholds=STRICT)
 
 
 def change_weights(bundle: Path) -> None:

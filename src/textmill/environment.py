@@ -94,6 +94,7 @@ def peak_memory() -> int:
     return peak if sys.platform == "darwin" else 1024 * peak
 
 
+@functools.cache
 def has_bfloat16() -> bool:
     """Whether bfloat16 is computed by the hardware: by the GPU, or by the processor's own unit."""
     import torch
@@ -103,7 +104,6 @@ def has_bfloat16() -> bool:
     return processor_has_bfloat16()
 
 
-@functools.cache
 def processor_has_bfloat16() -> bool:
     """Whether the processor has a unit of its own for bfloat16."""
     return not {"avx512_bf16", "amx_bf16", "bf16"}.isdisjoint(_cpu_flags())

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from textmill.arguments import ArgumentParser
 from textmill.errors import MachineError
+from textmill.forms.choosing import PRECISIONS
 
 
 def main(argv: Sequence[str]) -> int:
@@ -50,7 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("bundle", metavar="BUNDLE", help="folder of a bundle or a run, or 'latest'")
     parser.add_argument(
         "--precision",
-        choices=("float32", "int8", "bf16"),
+        choices=tuple(PRECISIONS.values()),
         action="append",
         default=[],
         help="what there is to be beside float32: int8, bf16; may be given again",

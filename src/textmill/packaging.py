@@ -187,43 +187,32 @@ def _coarser(
     Raises:
         TextmillError: It can't be computed, or hasn't passed.
     """
-    path, agreement = _COARSER[form](work, graph, examples)
-    if not agreement.holds:
-        raise _too_different(form, agreement, examples)
-    apart = {"golden_difference": _golden_apart(work, form, path)}
-    record = _record(path, form, agreement.as_figures() | apart)
-    return record, f"form {form}: {agreement} of {examples.source}"
+    info, labels, golden = work.bundle.info, work.bundle.labels, read_golden(work.bundle)
+    for path in _TRIED[form](work, graph):
+        scorer = work.scorer(form, path)
+        agreement = labels_apart(work.original, scorer, examples, labels, info.thresholds)
+        if agreement.holds:
+            apart = float(np.abs(scorer.probabilities(golden.texts) - golden.scores).max())
+            record = _record(path, form, agreement.as_figures() | {"golden_difference": apart})
+            return record, f"form {form}: {agreement} of {examples.source}"
+    raise _too_different(form, agreement, examples)
 
 
-def _int8(work: _Work, graph: Path, examples: Examples) -> tuple[Path, Agreement]:
-    """The graph with all of its products in 8-bit integers, or with the most of them if not."""
+def _int8(work: _Work, graph: Path) -> Iterator[Path]:
+    """The graph with all of its products in 8-bit integers, then with the most of them."""
     quantized = work.folder / "int8.onnx"
     for careful in (False, True):
         quantize(graph, quantized, careful=careful)
-        agreement = _agreement(work, "int8", quantized, examples)
-        if agreement.holds:
-            break
-    return quantized, agreement
+        yield quantized
 
 
-def _bf16(work: _Work, graph: Path, examples: Examples) -> tuple[Path, Agreement]:
-    """The graph itself, computed in bfloat16."""
-    return graph, _agreement(work, "bf16", graph, examples)
+def _bf16(_work: _Work, graph: Path) -> Iterator[Path]:
+    """The graph itself, which is computed in bfloat16."""
+    yield graph
 
 
-_COARSER = {"int8": _int8, "bf16": _bf16}
-
-
-def _agreement(work: _Work, form: FormName, graph: Path, examples: Examples) -> Agreement:
-    info, labels = work.bundle.info, work.bundle.labels
-    other = work.scorer(form, graph)
-    return labels_apart(work.original, other, examples, labels, info.thresholds)
-
-
-def _golden_apart(work: _Work, form: FormName, graph: Path) -> float:
-    golden = read_golden(work.bundle)
-    found = work.scorer(form, graph).probabilities(golden.texts)
-    return float(np.abs(found - golden.scores).max())
+# The graphs that are tried for each form, the fastest first.
+_TRIED = {"int8": _int8, "bf16": _bf16}
 
 
 def _too_different(form: FormName, agreement: Agreement, examples: Examples) -> MachineError:

@@ -73,8 +73,7 @@ def test_planted_errors_are_found_corrected_and_fed_back(
     run = train(data, tiny_encoder, tmp_path / "runs")
     suspects = pq.read_table(run / "tables" / "suspects.parquet").to_pylist()
     found = [row["place"] in planted for row in suspects]
-    # One label in twenty is wrong: by chance, the first ten would have one of them at most.
-    assert sum(found[:10]) >= 6
+    assert sum(found[:10]) >= 8
     assert {row["split"] for row in suspects} == {"train", "validation", "test"}
 
     with (run / "suspects.csv").open(newline="", encoding="utf-8-sig") as file:

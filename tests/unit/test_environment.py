@@ -98,8 +98,8 @@ def test_bfloat16_is_used_where_the_processor_computes_it(
 ) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     monkeypatch.setattr(environment, "_cpuinfo", lambda: ["processor : 0", flags])
-    environment.processor_has_bfloat16.cache_clear()
+    environment.has_bfloat16.cache_clear()
     try:
         assert environment.has_bfloat16() is expected
     finally:
-        environment.processor_has_bfloat16.cache_clear()
+        environment.has_bfloat16.cache_clear()

@@ -14,7 +14,7 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from tests.bundles import MULTI, RUINED, make_bundle
+from tests.bundles import MULTI, RUINED, change_weights, make_bundle, move_thresholds
 from tests.tiny import SENTENCES
 from textmill.bundle import read_bundle
 from textmill.cli import main
@@ -247,6 +247,14 @@ class TestVerify:
         RUINED[part](bundle)
         assert part in different(bundle)
         assert main(["verify", str(bundle)]) == 1
+
+    def test_changed_weights_give_other_scores(self, bundle: Path) -> None:
+        change_weights(bundle)
+        assert {"weights", "form torch"} <= set(different(bundle))
+
+    def test_moved_thresholds_are_all_that_is_named(self, bundle: Path) -> None:
+        move_thresholds(bundle)
+        assert different(bundle) == ["thresholds"]
 
     def test_cut_off_weights(self, bundle: Path) -> None:
         path = bundle / "model.safetensors"

@@ -18,6 +18,8 @@ from pydantic import (
     model_validator,
 )
 
+from textmill.forms.choosing import FormChoice
+
 _NAME = r"^\w[\w.+-]{0,99}$"
 _SHA256 = "^[0-9a-f]{64}$"
 
@@ -342,7 +344,7 @@ class EvaluateConfig(Section):
     split: Literal["train", "validation", "test", "all"]
     output: Text | None
     device: Device
-    form: Literal["auto", "torch", "onnx", "int8", "bf16"]
+    form: FormChoice
     seed: Seed
 
 

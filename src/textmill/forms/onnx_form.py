@@ -13,11 +13,6 @@ from textmill.scoring import Batch, Scores
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
-# The caches of a processor hold the activations of about so many tokens.
-TOKENS_AT_ONCE = 1024
-# A call takes as long as 20 to 40 of them, in float32 and in 8 bits.
-TOKENS_A_CALL = 32
-
 # ONNX Runtime's number for errors; it warns of things that nobody can change.
 _ERRORS_ONLY = 3
 
@@ -33,30 +28,16 @@ class OnnxModel:
         InputError: ONNX Runtime isn't installed, or can't use the file.
     """
 
+    device = "cpu"
+    # The caches of a processor hold the activations of about so many tokens.
+    tokens_at_once = 1024
+    # A call takes as long as 20 to 40 of them, in float32 and in 8 bits.
+    tokens_a_call = 32
+
     def __init__(self, path: Path, outputs: int) -> None:
         self._session = _session(path)
         self._inputs = [entry.name for entry in self._session.get_inputs()]
-        self._outputs = outputs
-
-    @property
-    def device(self) -> str:
-        """Where it computes."""
-        return "cpu"
-
-    @property
-    def outputs(self) -> int:
-        """The number of its outputs."""
-        return self._outputs
-
-    @property
-    def tokens_at_once(self) -> int:
-        """The tokens of a batch, padding included, up to which it gets faster."""
-        return TOKENS_AT_ONCE
-
-    @property
-    def tokens_a_call(self) -> int:
-        """The tokens that take as long as a call by itself."""
-        return TOKENS_A_CALL
+        self.outputs = outputs
 
     def logits(self, batch: Batch) -> Scores:
         """The raw outputs, ``[texts, outputs]``, of what `pad_batch` gives."""

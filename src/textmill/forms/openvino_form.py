@@ -16,13 +16,8 @@ from textmill.scoring import Batch, Scores
 if TYPE_CHECKING:
     from openvino import CompiledModel, InferRequest
 
-# The caches of a processor hold the activations of about so many tokens.
-TOKENS_AT_ONCE = 1024
-# OpenVINO prepares itself for each shape of a batch that isn't that of the one before, which takes
-# as long as some hundred tokens.
-TOKENS_A_CALL = 256
-# And it keeps a megabyte for each that it has met, so that shapes are to be few: widths and numbers
-# of texts are rounded up to a multiple of this.
+# OpenVINO keeps a megabyte for each shape of a batch that it has met, so that shapes are to be few:
+# widths and numbers of texts are rounded up to a multiple of this.
 STEP = 8
 
 
@@ -39,36 +34,23 @@ class OpenVinoModel:
         InputError: OpenVINO isn't installed, or can't use the file.
     """
 
+    device = "cpu"
+    # The caches of a processor hold the activations of about so many tokens.
+    tokens_at_once = 1024
+    # OpenVINO prepares itself for each shape of a batch that isn't that of the one before, which
+    # takes as long as some hundred tokens.
+    tokens_a_call = 256
+
     def __init__(self, path: Path, outputs: int) -> None:
         self._compiled = _compiled(path)
         self._inputs = [entry.get_any_name() for entry in self._compiled.inputs]
-        self._outputs = outputs
+        self.outputs = outputs
         self._of_thread = threading.local()
-
-    @property
-    def device(self) -> str:
-        """Where it computes."""
-        return "cpu"
-
-    @property
-    def outputs(self) -> int:
-        """The number of its outputs."""
-        return self._outputs
-
-    @property
-    def tokens_at_once(self) -> int:
-        """The tokens of a batch, padding included, up to which it gets faster."""
-        return TOKENS_AT_ONCE
-
-    @property
-    def tokens_a_call(self) -> int:
-        """The tokens that take as long as a call by itself."""
-        return TOKENS_A_CALL
 
     def logits(self, batch: Batch) -> Scores:
         """The raw outputs, ``[texts, outputs]``, of what `pad_batch` gives."""
         texts = len(batch["input_ids"])
-        more = rounded_up(texts) - texts
+        more = _rounded_up(texts) - texts
         inputs = {name: _repeat_last(batch[name], more) for name in self._inputs}
         return np.asarray(self._request().infer(inputs)[0][:texts], dtype=np.float32)
 
@@ -80,7 +62,7 @@ class OpenVinoModel:
         return request
 
 
-def rounded_up(texts: int) -> int:
+def _rounded_up(texts: int) -> int:
     """A number of texts that isn't less: up to `STEP`, a power of two, then a multiple of it."""
     return -(-texts // STEP) * STEP if texts > STEP else 1 << (texts - 1).bit_length()
 
