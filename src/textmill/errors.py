@@ -6,7 +6,7 @@ Inside, code raises one of these; the command line prints each problem as one li
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Self
 
 MOST_NAMES = 30
@@ -77,11 +77,6 @@ def reason_of(error: Exception) -> str:
     if isinstance(error, TextmillError):
         return "; ".join(error.problems)
     return one_line(f"{type(error).__name__}: {error}")
-
-
-def not_installed(modules: Sequence[str]) -> str:
-    """Says which modules are missing, as what a message tells."""
-    return f"{' and '.join(modules)} {'is' if len(modules) == 1 else 'are'} not installed"
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +22,7 @@ from textmill.data.sources.package import PackageSource
 from textmill.data.splits import MadeSplits
 from textmill.encoding import LengthPolicy, model_positions, resolve_max_length
 from textmill.errors import InputError
+from textmill.installed import require_installed
 from textmill.labels import Labels
 from textmill.model.network import Pretrained, load_config, load_tokenizer
 from textmill.model.scratch import Size, scratch_encoder
@@ -178,12 +178,9 @@ def check_adapters(model: ModelSection) -> None:
     Raises:
         InputError: It isn't.
     """
-    if model.lora.rank and find_spec("peft") is None:
-        raise InputError(
-            "peft is not installed",
-            where=f"model.lora.rank={model.lora.rank}",
-            hint="pip install 'textmill[lora]'",
-        )
+    rank = model.lora.rank
+    if rank:
+        require_installed(["peft"], "textmill[lora]", where=f"model.lora.rank={rank}")
 
 
 def _hub_source(data: DataSection, paths: dict[str, str | list[str]], root: Path | None) -> Source:

@@ -6,7 +6,6 @@ Only what parsing the arguments needs is imported here.
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import os
 import socket
 from collections.abc import Sequence
@@ -15,15 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from textmill.arguments import ArgumentParser, positive
-from textmill.errors import InputError, MachineError, not_installed
+from textmill.errors import InputError, MachineError
 from textmill.forms.choosing import FORM_CHOICES
+from textmill.installed import require_installed
 
 if TYPE_CHECKING:
     from textmill.serving.keys import ApiKeys
     from textmill.serving.limits import Limits
     from textmill.serving.prediction_log import LogSettings
-
-_NEEDED = ("fastapi", "httptools", "prometheus_client", "uvicorn")
 
 
 def main(argv: Sequence[str]) -> int:
@@ -35,7 +33,7 @@ def main(argv: Sequence[str]) -> int:
     """
     options = _parser().parse_args(argv)
     _check(options)
-    _check_installed()
+    require_installed(["fastapi", "httptools", "prometheus_client", "uvicorn"], "textmill[serve]")
     keys = _keys(options)
     if options.log_predictions is not None:
         _check_folder(options.log_predictions)
@@ -146,15 +144,6 @@ def _check(options: argparse.Namespace) -> None:
         )
     if options.log_texts and options.no_request_log and options.log_predictions is None:
         raise InputError("--log-texts needs a log", hint="leave --no-request-log out")
-
-
-def _check_installed() -> None:
-    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
-    if missing:
-        raise InputError(
-            not_installed(missing),
-            hint="pip install 'textmill[serve]'",
-        )
 
 
 def _keys(options: argparse.Namespace) -> ApiKeys:

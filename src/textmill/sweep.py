@@ -7,13 +7,13 @@ import signal
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from textmill.configuration.composing import Composed
 from textmill.configuration.schema import SweepConfig
-from textmill.errors import InputError, MachineError, not_installed, reason_of
+from textmill.errors import InputError, MachineError, reason_of
+from textmill.installed import require_installed
 from textmill.model.checkpoints import PrunedError, StoppedError
 from textmill.report.search_page import write_search_report
 from textmill.report.search_record import Objective, SearchRecord
@@ -44,7 +44,7 @@ def run(composed: Composed[SweepConfig]) -> None:
         MachineError: Something can't be written.
         StoppedError: The search was asked to stop; the same command goes on with it.
     """
-    _check_installed()
+    require_installed(["optuna", "cmaes", "sqlalchemy"], "textmill[sweep]")
     from optuna.exceptions import StorageInternalError
 
     space = searched(composed)
@@ -83,12 +83,6 @@ class _Search:
 
     def record(self) -> SearchRecord:
         return search_record(self.study, self.objectives, self.space, self.folder, self.runs_dir)
-
-
-def _check_installed() -> None:
-    missing = [name for name in ("optuna", "cmaes", "sqlalchemy") if find_spec(name) is None]
-    if missing:
-        raise InputError(not_installed(missing), hint="pip install 'textmill[sweep]'")
 
 
 def _open(composed: Composed[SweepConfig], space: tuple[Parameter, ...]) -> _Search:

@@ -13,9 +13,9 @@ from mlflow.tracking import MlflowClient
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tests.integration.test_train import write_reviews
+from textmill import installed
 from textmill.cli import main
 from textmill.runs import Run, find_run
-from textmill.tracking import installed
 from textmill.tracking.replay import read_records
 from textmill.tracking.to_mlflow import legal_name
 

@@ -6,8 +6,8 @@ import importlib.util
 
 import pytest
 
+from textmill import installed
 from textmill.errors import InputError
-from textmill.tracking import installed
 from textmill.tracking.installed import check_installed
 
 

@@ -209,7 +209,7 @@ def test_a_graph_that_openvino_cannot_use_costs_the_other_forms_nothing(
 def test_all_that_is_missing_for_an_export_is_told_before_any_work(
     bundle: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("textmill.forms.exporting.find_spec", lambda _name: None)
+    monkeypatch.setattr("textmill.installed.find_spec", lambda _name: None)
     assert main(["export", str(bundle), "--precision", "bf16"]) == 2
     told = capsys.readouterr().err.splitlines()
     assert [line.rpartition(": ")[2] for line in told] == [

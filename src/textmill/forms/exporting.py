@@ -6,8 +6,8 @@ import logging
 import warnings
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from functools import partial
 from importlib import metadata
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,14 +16,17 @@ from torch import nn
 
 from textmill.encoding import Padding
 from textmill.environment import processor_has_bfloat16
-from textmill.errors import InputError, MachineError, make_all, not_installed
+from textmill.errors import InputError, MachineError, make_all
 from textmill.forms.choosing import RUNTIMES, FormName
+from textmill.installed import require_installed
 from textmill.quiet import quiet_transformers
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 OPSET = 17
+
+_VERB = "textmill export"
 
 # Packages that decide what a graph is.
 _MAKERS = ("torch", "transformers", "onnx", "onnxruntime")
@@ -35,28 +38,16 @@ def check_installed(forms: Collection[FormName]) -> None:
     Raises:
         InputError: Something isn't installed, or the processor hasn't what a form is for.
     """
-    make_all([_check_makers, *([_check_bfloat16] if "bf16" in forms else [])])
-
-
-def _check_makers() -> None:
-    missing = [name for name in ("onnx", "onnxruntime") if find_spec(name) is None]
-    if missing:
-        raise InputError(
-            not_installed(missing), where="textmill export", hint="pip install 'textmill[onnx]'"
-        )
+    makers = partial(require_installed, ["onnx", "onnxruntime"], "textmill[onnx]", where=_VERB)
+    make_all([makers, *([_check_bfloat16] if "bf16" in forms else [])])
 
 
 def _check_bfloat16() -> None:
-    if find_spec("openvino") is None:
-        raise InputError(
-            not_installed(["openvino"]),
-            where="textmill export",
-            hint="pip install 'textmill[openvino]'",
-        )
+    require_installed(["openvino"], "textmill[openvino]", where=_VERB)
     if not processor_has_bfloat16():
         raise InputError(
             "this processor doesn't compute in bfloat16, so that the form can't be proved",
-            where="textmill export",
+            where=_VERB,
             hint="use --precision int8, or run it on a processor with AVX512_BF16 or AMX",
         )
 

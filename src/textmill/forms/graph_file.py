@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 
-from textmill.errors import InputError, not_installed
+from textmill.errors import InputError
+from textmill.installed import require_installed
 
 _ANEW = "make it anew: textmill export BUNDLE"
 
@@ -24,12 +24,9 @@ def check_usable(path: Path, package: str, *, extra: str) -> None:
     Raises:
         InputError: One of them isn't.
     """
-    if find_spec(package) is None:
-        raise InputError(
-            not_installed([package]),
-            where=str(path),
-            hint=f"pip install 'textmill[{extra}]', or choose --form torch",
-        )
+    require_installed(
+        [package], f"textmill[{extra}]", where=str(path), otherwise="choose --form torch"
+    )
     if not path.is_file():
         raise InputError("the file is missing", where=str(path), hint=_ANEW)
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib.util import find_spec
+from functools import partial
 
-from textmill.errors import InputError, not_installed
+from textmill.errors import make_all
+from textmill.installed import require_installed
 
 # For each tracker, the modules that it needs, and what to install for them.
 _NEEDED = {
@@ -24,17 +25,4 @@ def check_installed(names: Sequence[str]) -> None:
     Raises:
         InputError: The libraries of some are not installed; all at once.
     """
-    problems = []
-    for name in names:
-        modules, install = _NEEDED[name]
-        missing = [module for module in modules if find_spec(module) is None]
-        if missing:
-            problems.append(
-                InputError(
-                    not_installed(missing),
-                    where=f"tracking={name}",
-                    hint=f"pip install '{install}'",
-                )
-            )
-    if problems:
-        raise InputError.all_of(problems)
+    make_all(partial(require_installed, *_NEEDED[name], where=f"tracking={name}") for name in names)
