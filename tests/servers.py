@@ -56,7 +56,9 @@ class Server:
 
     def events(self, name: str) -> list[dict[str, Any]]:
         """The log's events of a name."""
-        lines = self.log.read_text("utf-8").splitlines() if self.log.exists() else []
+        log = self.log.read_text("utf-8") if self.log.exists() else ""
+        # What follows the last line's end is being written.
+        *lines, _ = log.split("\n")
         found = [json.loads(line) for line in lines if line.startswith("{")]
         return [event for event in found if event["event"] == name]
 
