@@ -91,6 +91,25 @@ def test_the_logits_and_gradients_are_those_of_the_network_as_it_was(
     assert torch.linalg.norm(slope - gradient) < 0.05 * torch.linalg.norm(gradient)
 
 
+def test_normalisation_adds_up_many_tokens_gradients_as_well_as_in_float32(
+    network: PreTrainedModel,
+) -> None:
+    norm = network.get_submodule("bert.encoder.layer.0.output.LayerNorm")
+    torch.manual_seed(4)
+    given, slopes = torch.randn(8, 1000, 32) + 0.1, torch.randn(8, 1000, 32) + 0.02
+
+    def gradients(dtype: torch.dtype) -> list[torch.Tensor]:
+        rows = given.bfloat16().to(dtype).requires_grad_()
+        out = norm(rows)
+        return list(torch.autograd.grad(out, [rows, *norm.parameters()], slopes.to(out.dtype)))
+
+    exact = gradients(torch.float32)
+    with tuned_for_processor(network, bfloat16=True, longest=10):
+        found = gradients(torch.bfloat16)
+    for own, other in zip(found, exact, strict=True):
+        assert torch.linalg.norm(own.float() - other) < 0.01 * torch.linalg.norm(other)
+
+
 def test_behind_the_block_the_network_is_what_it_was(network: PreTrainedModel) -> None:
     network.eval()
     before = network(input_ids=IDS, attention_mask=MASK).logits

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -81,13 +81,21 @@ class _Dropped(Function):
 def quick_dropout(network: nn.Module) -> Iterator[None]:
     """Has all dropout layers draw their random bits many at a time; see `_QuickDropout`."""
     found = [one for one in network.modules() if type(one) is nn.Dropout and 0 < one.p < 1]
-    for module in found:
-        module.__class__ = _QuickDropout
+    with _of_class(_QuickDropout, found):
+        yield
+
+
+@contextmanager
+def _of_class(kind: type[nn.Module], modules: Sequence[nn.Module]) -> Iterator[None]:
+    """Makes modules instances of another class until the end of the block."""
+    before = [type(module) for module in modules]
+    for module in modules:
+        module.__class__ = kind
     try:
         yield
     finally:
-        for module in found:
-            module.__class__ = nn.Dropout
+        for module, own in zip(modules, before, strict=True):
+            module.__class__ = own
 
 
 @contextmanager
@@ -105,6 +113,45 @@ def plain_attention(model: PreTrainedModel) -> Iterator[None]:
         model.set_attn_implementation(before)
 
 
+class _BFloat16LayerNorm(nn.LayerNorm):
+    """Layer normalisation (Ba et al., 2016) whose gradients are right in bfloat16, too."""
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - torch's name
+        if input.dtype != torch.bfloat16:
+            return super().forward(input)
+        apply: Callable[..., Tensor] = _Normalized.apply
+        return apply(input, self.weight, self.bias, self.eps)
+
+
+class _Normalized(Function):
+    """Normalises the last dimension of a bfloat16 tensor.
+
+    torch adds up the gradients of weight and bias in bfloat16, token by token, and loses a tenth of
+    them in a batch of long texts. Matrix products add up in float32.
+    """
+
+    @staticmethod
+    def forward(context: Any, given: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:  # noqa: ANN401
+        """Normalises, scales and shifts."""
+        normalized, mean, scale = torch.native_layer_norm(given, weight.shape, weight, bias, eps)
+        context.save_for_backward(given, weight, bias, mean, scale)
+        return normalized
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:  # noqa: ANN401
+        given, weight, bias, mean, scale = context.saved_tensors
+        before, _, _ = torch.ops.aten.native_layer_norm_backward(
+            gradient, given, weight.shape, mean, scale, weight, bias, [True, False, False]
+        )
+        rows, factors = gradient.flatten(0, -2), scale.flatten()
+        # What was normalised is (given - mean) * scale.
+        shifts = torch.stack([torch.ones_like(factors), mean.flatten() * factors])
+        of_bias, of_mean = (shifts.to(rows.dtype) @ rows).float()
+        products = rows * given.flatten(0, -2)
+        of_weight = (factors.to(rows.dtype) @ products).float() - of_mean
+        return before, of_weight, of_bias, None
+
+
 @contextmanager
 def bfloat16_throughout(model: PreTrainedModel) -> Iterator[None]:
     """Layers hand on bfloat16, where autocast alone would keep the sum of their outputs in float32.
@@ -117,8 +164,14 @@ def bfloat16_throughout(model: PreTrainedModel) -> Iterator[None]:
         yield
         return
     handle = embeddings.register_forward_hook(lambda _module, _inputs, output: _rounded(output))
+    norms = [
+        one
+        for one in model.modules()
+        if type(one) is nn.LayerNorm and one.bias is not None and one.weight.ndim == 1
+    ]
     try:
-        yield
+        with _of_class(_BFloat16LayerNorm, norms):
+            yield
     finally:
         handle.remove()
 
