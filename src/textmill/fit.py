@@ -51,6 +51,7 @@ class Budget:
         max_steps: Optimizer steps; where given, instead of ``max_epochs``.
         batch_size: Examples per batch and process.
         max_tokens: Tokens per batch and process, padding included; instead of ``batch_size``.
+        window: Batches whose examples are sorted by length together.
         accumulate: Batches per optimizer step.
         validations: Validations in each epoch, evenly spaced, the last at its end.
         patience: Validations without a better value before training stops; None never stops.
@@ -60,6 +61,7 @@ class Budget:
     max_steps: int | None
     batch_size: int
     max_tokens: int | None
+    window: int
     accumulate: int
     validations: int
     patience: int | None
@@ -296,6 +298,7 @@ def _train_sampler(
         max_tokens=budget.max_tokens,
         seed=seed,
         shuffle=True,
+        window=budget.window,
         rank=process_rank(),
         world_size=_world_size(hardware.devices),
     )

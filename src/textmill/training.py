@@ -20,6 +20,7 @@ from textmill.cache import cache_folder
 from textmill.configuration.composing import Composed, read_config
 from textmill.configuration.overrides import override_of
 from textmill.configuration.schema import TrainConfig
+from textmill.data.batches import widest_window
 from textmill.data.examples import Examples
 from textmill.data.statistics import label_counts
 from textmill.data.tokens import TokenizedSplit, tokenize_split
@@ -184,13 +185,13 @@ def _train(run: Run, prepared: _Prepared, settings: Settings, *, resumed: bool) 
     config, examples, encoder = prepared.config, prepared.examples, prepared.encoder
     with _recorded(run):
         tokens = _tokenize(encoder, examples)
-        share_cut = tokens["train"].share_cut
+        share_cut, window = tokens["train"].share_cut, _window(config, tokens["train"])
         if process_rank() == 0:
-            _describe(run, prepared, share_cut)
+            _describe(run, prepared, share_cut, window)
         with _tracked(run, config, examples.labels, resumed=resumed) as tracker:
             recorder = _recorder(config, run, examples, tokens, tracker)
             with _joinable(run):
-                fitted = _fit(run, prepared, tokens, [recorder, *settings.observers])
+                fitted = _fit(run, prepared, tokens, window, [recorder, *settings.observers])
             if process_rank() == 0:
                 card = _card(config, encoder, examples, share_cut)
                 _write_bundle(run, config, prepared.network, encoder, examples, card)
@@ -312,7 +313,15 @@ def _tokenize(encoder: Encoder, examples: Examples) -> dict[str, TokenizedSplit]
     }
 
 
-def _describe(run: Run, prepared: _Prepared, share_cut: float) -> None:
+def _window(config: TrainConfig, train: TokenizedSplit) -> int:
+    trainer = config.trainer
+    if trainer.window is not None:
+        return trainer.window
+    batch_size = None if trainer.max_tokens else trainer.batch_size
+    return widest_window(train, batch_size, trainer.max_tokens)
+
+
+def _describe(run: Run, prepared: _Prepared, share_cut: float, window: int) -> None:
     """Records what the run is made from, and tells it in a few lines."""
     config, examples, encoder = prepared.config, prepared.examples, prepared.encoder
     made_from = made_from_of(config, examples, encoder)
@@ -333,6 +342,11 @@ def _describe(run: Run, prepared: _Prepared, share_cut: float) -> None:
     _tell(
         f"model {config.model.name}, precision {precision}, {devices} device(s), "
         f"{threads} thread(s) each"
+    )
+    _tell(
+        "batches of texts at random"
+        if window == 1
+        else f"batches of texts of like length, sorted {window} batches at a time"
     )
 
 
@@ -379,6 +393,7 @@ def _fit(
     run: Run,
     prepared: _Prepared,
     tokens: Mapping[str, TokenizedSplit],
+    window: int,
     observers: Sequence[L.Callback],
 ) -> Fitted:
     config = prepared.config
@@ -396,6 +411,7 @@ def _fit(
             max_steps=trainer.max_steps,
             batch_size=trainer.batch_size,
             max_tokens=trainer.max_tokens,
+            window=window,
             accumulate=trainer.accumulate,
             validations=trainer.validations,
             patience=trainer.patience,

@@ -39,6 +39,7 @@ BUDGET = Budget(
     max_steps=None,
     batch_size=8,
     max_tokens=None,
+    window=1,
     accumulate=1,
     validations=1,
     patience=None,

@@ -187,6 +187,7 @@ def test_what_is_frozen_stays(
         "trainer.accumulate=2",
         "trainer.max_tokens=100",
         "trainer.batch_size=8",
+        "trainer.window=3",
         "trainer.max_steps=4",
         "model.dropout=0.5",
         "model.attention_dropout=0.5",
@@ -243,6 +244,18 @@ def test_training_computes_with_as_many_threads_as_asked_for(
     train(arguments, "baselines.enabled=false", "trainer.max_steps=2", "trainer.threads=3")
     assert seen == {3}
     assert torch.get_num_threads() == before
+
+
+def test_how_batches_are_made_is_told(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    few = ("baselines.enabled=false", "trainer.max_steps=1")
+    train(arguments, *few)
+    assert "batches of texts at random\n" in capsys.readouterr().err
+    train(arguments, *few, "trainer.window=3")
+    assert (
+        "batches of texts of like length, sorted 3 batches at a time\n" in capsys.readouterr().err
+    )
 
 
 def test_the_baseline_says_when_it_had_to_sample(

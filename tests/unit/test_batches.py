@@ -3,7 +3,7 @@ from __future__ import annotations
 import pickle
 import tracemalloc
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import datasets
@@ -16,11 +16,14 @@ from transformers import AutoTokenizer
 
 from tests.tiny import SENTENCES
 from textmill.data.batches import (
+    WINDOW,
     Batches,
     Collator,
     LengthGroupedBatchSampler,
     batch_order,
+    label_skew,
     make_loader,
+    widest_window,
 )
 from textmill.data.tokens import TokenizedSplit, TokenRows, tokenize_split
 from textmill.encoding import LengthPolicy, Padding
@@ -103,7 +106,7 @@ def test_the_order_is_a_pure_function_of_seed_and_epoch(
 def test_the_order_is_the_same_for_every_version_of_the_code() -> None:
     lengths = np.array([5, 9, 2, 7, 7, 3, 8, 1, 6, 4], np.int32)
 
-    assert as_lists(order(lengths, (3, None), seed=3, epoch=2)) == [
+    assert as_lists(order(lengths, (3, None), seed=3, epoch=2, window=1)) == [
         [5],
         [1, 4, 7],
         [6, 8, 0],
@@ -129,13 +132,67 @@ def test_batches_are_tight_but_not_of_one_length_and_come_in_random_order() -> N
     assert abs(np.corrcoef(means[:-1], means[1:])[0, 1]) < 0.25
 
 
-@pytest.mark.parametrize("size", [(8, None), (None, 600)])
-def test_small_data_is_mixed_as_well(size: tuple[int | None, int | None]) -> None:
-    lengths = SPREAD[:100]
+@pytest.mark.parametrize("sorted_together", [1, 2, 8])
+def test_examples_are_sorted_within_windows_and_no_further(sorted_together: int) -> None:
+    batches = order(SPREAD, window=sorted_together)
 
-    epochs = [{frozenset(b) for b in as_lists(order(lengths, size, epoch=e))} for e in (0, 1)]
+    for start in range(0, len(SPREAD), 8 * sorted_together):
+        part = SPREAD[batches.order[start : start + 8 * sorted_together]]
+        assert (np.diff(part) <= 0).all()
+    assert (np.diff(SPREAD[batches.order]) > 0).any()
 
-    assert len(epochs[0] & epochs[1]) <= 1
+
+@pytest.fixture
+def tokenized(
+    tiny_encoder: Path, tmp_path: Path
+) -> Callable[[Sequence[int | list[int]]], TokenizedSplit]:
+    """Makes a split of given labels, whose texts have two tokens, three and so on to nine."""
+
+    def make(labels: Sequence[int | list[int]]) -> TokenizedSplit:
+        texts = [" ".join(["good"] * (1 + row % 8)) for row in range(len(labels))]
+        return tokenize_split(
+            datasets.Dataset.from_dict({"text": texts, "label": labels}),
+            AutoTokenizer.from_pretrained(tiny_encoder),
+            LengthPolicy(64),
+            fingerprint=str(labels),
+            cache=tmp_path,
+        )
+
+    return make
+
+
+@pytest.mark.parametrize(("batches", "window"), [(2, 1), (4, 1), (12, 3), (31, 7), (90, 8)])
+@pytest.mark.parametrize("tokens", [False, True])
+def test_small_data_is_sorted_in_smaller_windows(
+    tokenized: Callable[[Sequence[int]], TokenizedSplit], batches: int, window: int, tokens: bool
+) -> None:
+    split = tokenized([0] * 16 * batches)
+
+    size = (None, 1 + int(16 * split.lengths.mean())) if tokens else (16, None)
+    assert widest_window(split, *size) == window
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_nothing_is_sorted_where_length_tells_of_the_label(
+    tokenized: Callable[[Sequence[int | list[int]]], TokenizedSplit], several: bool
+) -> None:
+    def widest(labels: list[int]) -> int:
+        ids = [[0, 1 + each] for each in labels] if several else labels
+        return widest_window(tokenized(ids), 8, None)
+
+    assert widest([row // 8 % 2 for row in range(640)]) == WINDOW
+    assert widest([int(row % 8 < 4) for row in range(640)]) == 1
+
+
+def test_label_skew_is_the_batch_size_for_batches_of_one_label_and_one_at_random() -> None:
+    rng = np.random.default_rng(0)
+    labels = rng.choice(3, size=16_000, p=[0.7, 0.2, 0.1])
+
+    assert label_skew(np.split(labels, 1000)) == pytest.approx(1, abs=0.1)
+    assert label_skew(np.split(np.sort(labels), 1000)) == pytest.approx(16, rel=0.01)
+    uneven = np.split(labels, np.sort(rng.choice(16_000, 999, replace=False)))
+    assert label_skew([each for each in uneven if len(each)]) == pytest.approx(1, abs=0.1)
+    assert label_skew([np.zeros(4, np.int64)] * 3) == 1
 
 
 def test_without_shuffling_the_longest_come_first_and_equal_ones_in_input_order() -> None:

@@ -237,6 +237,7 @@ class TrainerSection(Section):
     max_steps: Positive | None
     batch_size: Positive
     max_tokens: Positive | None
+    window: Positive | None
     accumulate: Positive
     gradient_clip: PositiveNumber | None
     precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"]

@@ -101,13 +101,20 @@ class TokenizedSplit(Dataset[TokenRows]):
     def __getitems__(self, indices: Sequence[int]) -> TokenRows:
         """Reads rows by their numbers, all at once (torch's loaders ask so for a batch)."""
         index = np.asarray(indices, dtype=np.int64)
-        types, labels = self._token_type_ids, self._label_rows
+        types = self._token_type_ids
         return TokenRows(
             index=index,
             input_ids=self._input_ids.rows(index),
             token_type_ids=None if types is None else types.rows(index),
-            labels=self._labels[index] if labels is None else labels.rows(index),
+            labels=self.labels(index),
         )
+
+    def labels(
+        self, index: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.int64] | list[npt.NDArray[np.int64]]:
+        """The label ids of rows, as `TokenRows` has them."""
+        rows = self._label_rows
+        return self._labels[index] if rows is None else rows.rows(index)
 
     def __reduce__(self) -> tuple[type[Self], tuple[Path]]:
         return type(self), (self.folder,)
