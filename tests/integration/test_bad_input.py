@@ -1103,7 +1103,7 @@ def assert_one_line(case: Case, status: int, output: str, errors: str) -> None:
     # Nothing follows the complaints, and lines before them are only those of a run's beginning.
     assert lines[-case.errors :] == complaints, errors
     assert all(
-        line.startswith(("run ", "data ", "model ", "validation "))
+        line.startswith(("run ", "data ", "model ", "batches ", "validation "))
         for line in lines[: -case.errors]
     )
     for part in case.says:
