@@ -317,8 +317,7 @@ def _window(config: TrainConfig, train: TokenizedSplit) -> int:
     trainer = config.trainer
     if trainer.window is not None:
         return trainer.window
-    batch_size = None if trainer.max_tokens else trainer.batch_size
-    return widest_window(train, batch_size, trainer.max_tokens)
+    return widest_window(train, trainer.batch_size, trainer.max_tokens)
 
 
 def _describe(run: Run, prepared: _Prepared, share_cut: float, window: int) -> None:

@@ -172,6 +172,20 @@ def test_small_data_is_sorted_in_smaller_windows(
     assert widest_window(split, *size) == window
 
 
+@pytest.mark.parametrize("size", [(8, None), (None, 600)])
+def test_small_data_is_mixed_as_well(
+    tokenized: Callable[[Sequence[int]], TokenizedSplit], size: tuple[int | None, int | None]
+) -> None:
+    lengths, window = SPREAD[:100], widest_window(tokenized([0] * 100), 8, None)
+
+    epochs = [
+        {frozenset(b) for b in as_lists(order(lengths, size, epoch=e, window=window))}
+        for e in (0, 1)
+    ]
+
+    assert len(epochs[0] & epochs[1]) <= 1
+
+
 @pytest.mark.parametrize("several", [False, True])
 def test_nothing_is_sorted_where_length_tells_of_the_label(
     tokenized: Callable[[Sequence[int | list[int]]], TokenizedSplit], several: bool

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 from torch.utils.data import DataLoader, Sampler
 
-from textmill.data.tokens import TokenizedSplit, TokenRows
+from textmill.data.tokens import LabelIds, TokenizedSplit, TokenRows
 from textmill.encoding import Padding, pad_batch
 from textmill.labels import Labels
 
@@ -125,12 +125,11 @@ def widest_window(split: TokenizedSplit, batch_size: int | None, max_tokens: int
         shuffle=True,
         window=window,
     )
-    return (
-        1 if label_skew([split.labels(rows) for rows in order[:_SAMPLED]]) > MOST_SKEW else window
-    )
+    skew = label_skew([split.labels(rows) for rows in order[:_SAMPLED]])
+    return 1 if skew > MOST_SKEW else window
 
 
-def label_skew(batches: Sequence[npt.NDArray[np.int64] | list[npt.NDArray[np.int64]]]) -> float:
+def label_skew(batches: Sequence[LabelIds]) -> float:
     """How much the labels' shares vary from batch to batch: 1 as they do at random, or more.
 
     It is the variance of the shares, summed over the labels, divided by that of samples of the
@@ -276,7 +275,7 @@ class Collator:
         batch["index"] = torch.from_numpy(rows.index)
         return batch
 
-    def _targets(self, labels: npt.NDArray[np.int64] | list[npt.NDArray[np.int64]]) -> torch.Tensor:
+    def _targets(self, labels: LabelIds) -> torch.Tensor:
         if isinstance(labels, np.ndarray):
             return torch.from_numpy(labels)
         targets = np.zeros((len(labels), len(self.labels)), dtype=np.float32)

@@ -49,6 +49,10 @@ class BrokenEntryError(ValueError):
     """A folder of the cache is not the whole entry that was once written."""
 
 
+# One for each row, or an array of each row's where a text may have several.
+LabelIds = npt.NDArray[np.int64] | list[npt.NDArray[np.int64]]
+
+
 @dataclass(frozen=True, slots=True)
 class TokenRows:
     """Some rows of a split, unpadded.
@@ -64,7 +68,7 @@ class TokenRows:
     index: npt.NDArray[np.int64]
     input_ids: list[npt.NDArray[np.int32]]
     token_type_ids: list[npt.NDArray[np.uint8]] | None
-    labels: npt.NDArray[np.int64] | list[npt.NDArray[np.int64]]
+    labels: LabelIds
 
 
 class TokenizedSplit(Dataset[TokenRows]):
@@ -109,9 +113,7 @@ class TokenizedSplit(Dataset[TokenRows]):
             labels=self.labels(index),
         )
 
-    def labels(
-        self, index: npt.NDArray[np.int64]
-    ) -> npt.NDArray[np.int64] | list[npt.NDArray[np.int64]]:
+    def labels(self, index: npt.NDArray[np.int64]) -> LabelIds:
         """The label ids of rows, as `TokenRows` has them."""
         rows = self._label_rows
         return self._labels[index] if rows is None else rows.rows(index)
