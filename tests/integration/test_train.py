@@ -177,6 +177,7 @@ def test_what_is_frozen_stays(
         "loss.label_smoothing=0.2",
         "loss.class_weights={good: 5}",
         "optimizer.layer_decay=0.5",
+        "model.layer_decay=0.5",
         "optimizer.head_lr=0.1",
         "optimizer.weight_decay=0.5",
         "optimizer.betas=[0.5,0.9]",

@@ -51,6 +51,17 @@ def test_an_experiment_changes_groups_and_keys_and_overrides_win_over_it() -> No
     assert config.trainer.max_epochs == 5
 
 
+def test_the_optimizer_takes_the_rates_that_suit_the_model_unless_it_is_told_others() -> None:
+    def rates(*overrides: str) -> tuple[float, float, float]:
+        optimizer = compose(*overrides).config.optimizer
+        return optimizer.lr, optimizer.head_lr, optimizer.layer_decay
+
+    assert rates("model=electra_small") == (3e-4, 3e-4, 0.8)
+    assert rates("model.learning_rate=3e-3", "model.layer_decay=0.7") == (3e-3, 3e-3, 0.7)
+    assert rates("optimizer.lr=1e-5", "optimizer.layer_decay=1") == (1e-5, 1e-5, 1.0)
+    assert rates("optimizer=adafactor") == (2e-3, 2e-3, 1.0)
+
+
 def test_composing_writes_nothing() -> None:
     compose()
     assert list(Path.cwd().iterdir()) == []

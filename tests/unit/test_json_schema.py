@@ -142,7 +142,7 @@ def test_a_key_has_title_description_and_default() -> None:
     node = json_schema("trainer")["properties"]["max_epochs"]
     assert node["title"] == "trainer.max_epochs"
     assert node["description"] == "passes over the training examples"
-    assert node["default"] == 2
+    assert node["default"] == 3
     whole = json_schema("train")["properties"]["data"]["properties"]["hub"]
     assert whole["properties"]["repo"]["description"].startswith("name on the hub")
 

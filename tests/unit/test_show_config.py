@@ -43,7 +43,7 @@ def test_a_key_has_a_page(capsys: pytest.CaptureFixture[str]) -> None:
     }
     assert told["value"] == ["value", "7"]
     assert told["set by"] == ["set", "by", "my/experiment/try.yaml:4"]
-    assert told["default"][:2] == ["default", "2,"]
+    assert told["default"][:2] == ["default", "3,"]
     assert told["may be"] == ["may", "be", "whole", "number", "greater", "than", "0"]
 
 

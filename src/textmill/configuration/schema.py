@@ -44,6 +44,7 @@ def _check_sha256(text: str) -> str:
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 OpenShare = Annotated[float, Field(ge=0.0, lt=1.0)]
+Decay = Annotated[float, Field(gt=0.0, le=1.0)]
 Positive = Annotated[int, Field(gt=0)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 NotNegative = Annotated[int, Field(ge=0)]
@@ -205,6 +206,8 @@ class ModelSection(Section):
     hub: HubSection
     package: PackageSection
     scratch: ScratchSection | None
+    learning_rate: PositiveNumber
+    layer_decay: Decay
     dropout: OpenShare | None
     attention_dropout: OpenShare | None
     freeze: Literal["none", "embeddings", "encoder"]
@@ -223,7 +226,7 @@ class OptimizerSection(Section):
     weight_decay: NotNegativeNumber
     betas: Annotated[tuple[OpenShare, OpenShare], Field(strict=False)] | None
     eps: PositiveNumber | None
-    layer_decay: Annotated[float, Field(gt=0.0, le=1.0)]
+    layer_decay: Decay
 
 
 class SchedulerSection(Section):
