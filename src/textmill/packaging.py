@@ -22,11 +22,12 @@ from textmill.bundle import (
     sha256_of,
     write_forms,
 )
-from textmill.encoding import Padding
+from textmill.encoding import Padding, pad_batch
 from textmill.errors import InputError, MachineError, TextmillError
 from textmill.forms.choosing import FormName
-from textmill.forms.exporting import export_graph, fuse, quantize, versions_of
+from textmill.forms.exporting import export_graph, fuse, versions_of
 from textmill.forms.graph_form import graph_scorer
+from textmill.forms.quantizing import quantize, quantize_carefully
 from textmill.labels import Labels
 from textmill.parity import (
     LARGEST_DROP,
@@ -41,7 +42,7 @@ from textmill.parity import (
 )
 from textmill.runs import Run
 from textmill.safe_write import machine_faults
-from textmill.scoring import Scorer, Texts
+from textmill.scoring import Batch, Scorer, Texts
 from textmill.tracking.prediction_columns import label_ids, texts_of
 
 FILES: dict[FormName, str] = {
@@ -54,6 +55,8 @@ FILES: dict[FormName, str] = {
 _COARSE: dict[FormName, str] = {"int8": "8-bit integers cost", "bf16": "bfloat16 costs"}
 # More texts take minutes, and hardly say more.
 MOST_EXAMPLES = 4000
+# Texts by which it is seen how large a network's activations become.
+MOST_WATCHED = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +191,7 @@ def _coarser(
         TextmillError: It can't be computed, or hasn't passed.
     """
     info, labels, golden = work.bundle.info, work.bundle.labels, read_golden(work.bundle)
-    for path in _TRIED[form](work, graph):
+    for path in _TRIED[form](work, graph, examples.texts):
         scorer = work.scorer(form, path)
         agreement = labels_apart(work.original, scorer, examples, labels, info.thresholds)
         if agreement.holds:
@@ -198,15 +201,23 @@ def _coarser(
     raise _too_different(form, agreement, examples)
 
 
-def _int8(work: _Work, graph: Path) -> Iterator[Path]:
-    """The graph with all of its products in 8-bit integers, then with the most of them."""
+def _int8(work: _Work, graph: Path, texts: Texts) -> Iterator[Path]:
+    """The graph with everything in 8-bit integers, then one that loses less."""
     quantized = work.folder / "int8.onnx"
-    for careful in (False, True):
-        quantize(graph, quantized, careful=careful)
-        yield quantized
+    quantize(graph, quantized)
+    yield quantized
+    quantize_carefully(graph, quantized, _batches(work.original, texts))
+    yield quantized
 
 
-def _bf16(_work: _Work, graph: Path) -> Iterator[Path]:
+def _batches(scorer: Scorer, texts: Texts) -> Iterator[Batch]:
+    """The first of the texts as a network meets them, few at a time."""
+    for start in range(0, min(len(texts), MOST_WATCHED), 4):
+        encoded = scorer.encode(texts[start : start + 4])
+        yield pad_batch(encoded.input_ids, encoded.token_type_ids, scorer.padding)
+
+
+def _bf16(_work: _Work, graph: Path, _texts: Texts) -> Iterator[Path]:
     """The graph itself, which is computed in bfloat16."""
     yield graph
 

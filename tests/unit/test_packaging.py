@@ -21,9 +21,9 @@ from textmill.cli import main
 from textmill.encoding import LengthPolicy
 from textmill.errors import InputError, MachineError
 from textmill.forms.choosing import choose_form
-from textmill.forms.exporting import quantize
 from textmill.forms.graph_file import explained
 from textmill.forms.openvino_form import OpenVinoModel
+from textmill.forms.quantizing import quantize
 from textmill.packaging import examples_of, package
 from textmill.parity import ODD_TEXTS, Examples
 from textmill.predictor import Predictor
@@ -163,8 +163,8 @@ def test_pairs_and_several_labels(kind: str, tiny_encoder: Path, tmp_path: Path)
 def test_a_ruined_int8_form_is_refused_with_its_figures(
     bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def ruined(source: Path, path: Path, *, careful: bool) -> None:
-        quantize(source, path, careful=careful)
+    def ruined(source: Path, path: Path, *_batches: object) -> None:
+        quantize(source, path)
         model = onnx.load(path)
         for weights in model.graph.initializer:
             values = numpy_helper.to_array(weights)
@@ -174,6 +174,7 @@ def test_a_ruined_int8_form_is_refused_with_its_figures(
         onnx.save(model, path)
 
     monkeypatch.setattr("textmill.packaging.quantize", ruined)
+    monkeypatch.setattr("textmill.packaging.quantize_carefully", ruined)
     (refusal,) = package(bundle, Examples(TEXTS, None, "", "odd texts"), ["int8"]).refusals
     assert isinstance(refusal, MachineError)
     assert f"of {len(TEXTS)} texts of odd texts; allowed: at least 99% equal" in str(refusal)

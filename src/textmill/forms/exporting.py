@@ -1,4 +1,4 @@
-"""Makes the ONNX forms of a network: a fused graph in float32, and one of 8-bit integers."""
+"""Makes an ONNX graph of a network, in float32, its nodes fused."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def export_graph(network: PreTrainedModel, padding: Padding, path: Path) -> None
     network.set_attn_implementation("eager")
     both = {0: "batch", 1: "sequence"}
     try:
-        with _quiet(), torch.no_grad():
+        with quiet_exporters(), torch.no_grad():
             torch.onnx.export(
                 _Logits(network, names),
                 tuple(_example(network, padding, names)),
@@ -107,7 +107,7 @@ def fuse(source: Path, path: Path, network: PreTrainedModel) -> None:
     from onnxruntime.transformers import optimizer
 
     config: Any = network.config
-    with _quiet():
+    with quiet_exporters():
         graph = optimizer.optimize_model(
             str(source),
             model_type="bert",  # its fusions hold for all encoders
@@ -116,46 +116,6 @@ def fuse(source: Path, path: Path, network: PreTrainedModel) -> None:
             opt_level=0,
         )
         graph.save_model_to_file(str(path))
-
-
-def quantize(source: Path, path: Path, *, careful: bool = False) -> None:
-    """Makes a graph of 8-bit integers, its activations quantized as they come.
-
-    Weights take 7 of the 8 bits: on processors without VNNI, products of 8-bit numbers overflow
-    the 16 bits in which they are added up, and a graph must mean the same on all of them.
-
-    Args:
-        source: A graph in float32, fused.
-        path: Where the quantized graph is written.
-        careful: Whether to leave in float32 what loses most: the embeddings, and the products with
-            what an activation function gives, whose values are spread the least evenly.
-    """
-    import onnx
-    from onnxruntime.quantization import QuantType, quantize_dynamic
-
-    with _quiet():
-        quantize_dynamic(
-            source,
-            path,
-            per_channel=True,
-            reduce_range=True,
-            weight_type=QuantType.QInt8,
-            op_types_to_quantize=["MatMul", "Attention"] if careful else None,
-            nodes_to_exclude=_behind_activations(onnx.load(source)) if careful else None,
-            # What fused nodes give has no type that could be inferred.
-            extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},
-        )
-
-
-def _behind_activations(graph: Any) -> list[str]:  # noqa: ANN401
-    """The names of the products whose input is an activation function's output."""
-    nodes = graph.graph.node
-    activated = {name for node in nodes if "Gelu" in node.op_type for name in node.output}
-    return [
-        node.name
-        for node in nodes
-        if node.op_type == "MatMul" and not activated.isdisjoint(node.input)
-    ]
 
 
 class _Logits(nn.Module):
@@ -187,7 +147,7 @@ def _example(
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet_exporters() -> Iterator[None]:
     """Silences what exporters and optimisers say of their own affairs."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
