@@ -112,14 +112,15 @@ def _behind_activations(graph: Any) -> list[str]:  # noqa: ANN401
 
 
 def _normalised_products(model: Any) -> Mapping[str, Sequence[Any]]:  # noqa: ANN401
-    """By each normalisation's output, the products of it with weights that no other node uses."""
+    """By each normalisation's output, its products with matrices that no other node uses."""
     normalised = {node.output[0] for node in model.nodes() if node.op_type in _NORMALISATIONS}
     uses = model.input_name_to_nodes()
     products: defaultdict[str, list[Any]] = defaultdict(list)
     for node in model.nodes():
         if node.op_type not in _PRODUCTS or node.input[0] not in normalised:
             continue
-        if model.get_initializer(node.input[1]) is not None and len(uses[node.input[1]]) == 1:
+        weights = model.get_initializer(node.input[1])
+        if weights is not None and len(weights.dims) == 2 and len(uses[weights.name]) == 1:
             products[node.input[0]].append(node)
     return products
 
