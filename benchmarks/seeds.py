@@ -1,11 +1,13 @@
 """Measures over several seeds whether a training loses quality, or a recipe gains any.
 
     python -m benchmarks.seeds --cola FOLDER --output seeds.json
+    python -m benchmarks.seeds --plain "trainer.max_epochs=2 optimizer.lr=1e-4"
     python -m benchmarks.seeds --data movie_reviews --recipe optimizer=layerwise
 
 trains Textmill's default on three data sets, and beside it, with the same seeds, the loop that one
 would write by hand, or what recipes make of the default. A seed decides the splits, the initial
-head, dropout and the order of batches. Prints the mean test accuracy with its standard error, and
+head, dropout and the order of batches. The plain loop has the default's numbers, with one rate for
+all layers, but for those of ``--plain``. Prints the mean test accuracy with its standard error, and
 that of the differences seed by seed. It takes hours: what is in the output file already is not
 trained again.
 """
@@ -37,6 +39,7 @@ DATA = ("movie_reviews", "cola", "reuters_r8")
 DEFAULT, PLAIN = "Textmill", "plain loop"
 
 Qualities = dict[str, list[Quality]]
+Rival = tuple[Callable[[Sequence[str]], Quality], Sequence[str]]
 _FOUND = TypeAdapter(dict[str, Quality])
 
 
@@ -45,7 +48,9 @@ def main() -> int:
     options = _options()
     kept = Kept(options.output)
     for data in options.data:
-        found = measure(_overrides(data, options.cola), options.recipe, options.seeds, kept)
+        overrides = _overrides(data, options.cola)
+        rivals = _rivals(options.recipe, options.plain)
+        found = measure(overrides, rivals, options.seeds, kept)
         Console().print(table(data, found))
     return 0
 
@@ -73,26 +78,21 @@ class Kept:
         return self._found[title]
 
 
-def measure(data: Sequence[str], recipes: Sequence[str], seeds: int, kept: Kept) -> Qualities:
+def measure(data: Sequence[str], rivals: Mapping[str, Rival], seeds: int, kept: Kept) -> Qualities:
     """The default's quality and that of its rivals, seed by seed, in turns.
 
     Args:
         data: Overrides that choose the data.
-        recipes: Each a further override, or several with spaces between; without any, the rival is
-            the plain loop.
+        rivals: By name, what trains with overrides that are to be added to.
         seeds: How many.
         kept: What was found before.
     """
-    rivals = {recipe: recipe.split() for recipe in recipes}
-    found: Qualities = {name: [] for name in (DEFAULT, *(rivals or [PLAIN]))}
+    contestants: dict[str, Rival] = {DEFAULT: (train_with_textmill, []), **rivals}
+    found: Qualities = {name: [] for name in contestants}
     for seed in range(1, seeds + 1):
         overrides = [*data, f"seed={seed}"]
-        jobs = {DEFAULT: partial(train_with_textmill, overrides)}
-        jobs |= {
-            name: partial(train_with_textmill, [*overrides, *more]) for name, more in rivals.items()
-        }
-        jobs |= {} if rivals else {PLAIN: partial(train_plainly, overrides)}
-        for name, job in jobs.items():
+        for name, (trainer, more) in contestants.items():
+            job = partial(trainer, [*overrides, *more])
             found[name].append(kept.once(f"{' '.join(overrides)}: {name}", job))
     return found
 
@@ -134,6 +134,13 @@ def _mean(values: Sequence[float], sign: str = "") -> str:
     return f"{statistics.mean(values):{sign}.4f} ± {error:.4f}"
 
 
+def _rivals(recipes: Sequence[str], plain: str) -> dict[str, Rival]:
+    """What recipes make of the default, or else the plain loop, with what is added to overrides."""
+    if recipes:
+        return {recipe: (train_with_textmill, recipe.split()) for recipe in recipes}
+    return {f"{PLAIN} {plain}".strip(): (train_plainly, plain.split())}
+
+
 def _overrides(data: str, cola: Path | None) -> list[str]:
     copy = [override_of("data.path", str(cola))] if cola and data == "cola" else []
     return [f"data={data}", *copy]
@@ -144,6 +151,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--cola", type=Path, help="folder with CoLA's published files")
     parser.add_argument("--data", nargs="+", default=DATA, choices=DATA, help="data sets (all)")
     parser.add_argument("--seeds", type=int, default=5, help="how many (5)")
+    parser.add_argument(
+        "--plain", default="", metavar="OVERRIDES", help="other numbers for the plain loop"
+    )
     parser.add_argument(
         "--recipe",
         action="append",
