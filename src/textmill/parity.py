@@ -21,6 +21,8 @@ TOLERANCE = 1e-4
 # What 8-bit integers may cost: the share of equal labels, and the drop of the task's metric.
 LEAST_EQUAL = 0.99
 LARGEST_DROP = 0.005
+# The share of equal labels from which slower graphs, which may be nearer, aren't tried.
+NEARLY_ALL = 0.995
 
 BATCHES = (1, 2, 3, 7, 16, 33, 64)
 LENGTHS = (1, 2, 3, 7, 16, 33, 64, 128, 256, 512, 1024, 2048, 4096, 8192)
@@ -112,6 +114,11 @@ class Agreement:
     def holds(self) -> bool:
         """Whether the other form may be used in place of the original."""
         return self.equal >= LEAST_EQUAL and self.before - self.after <= LARGEST_DROP
+
+    @property
+    def is_near(self) -> bool:
+        """Whether a nearer form isn't worth its time."""
+        return self.holds and self.equal >= NEARLY_ALL
 
     def as_figures(self) -> dict[str, float]:
         """The numbers, for a bundle's record."""

@@ -25,7 +25,7 @@ from textmill.forms.graph_file import explained
 from textmill.forms.openvino_form import OpenVinoModel
 from textmill.forms.quantizing import quantize
 from textmill.packaging import examples_of, package
-from textmill.parity import ODD_TEXTS, Examples
+from textmill.parity import ODD_TEXTS, Agreement, Examples
 from textmill.predictor import Predictor
 from textmill.verification import verify
 
@@ -163,7 +163,7 @@ def test_pairs_and_several_labels(kind: str, tiny_encoder: Path, tmp_path: Path)
 def test_a_ruined_int8_form_is_refused_with_its_figures(
     bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def ruined(source: Path, path: Path, *_batches: object) -> None:
+    def ruined(source: Path, path: Path, *_batches: object, **_more: object) -> None:
         quantize(source, path)
         model = onnx.load(path)
         for weights in model.graph.initializer:
@@ -180,6 +180,29 @@ def test_a_ruined_int8_form_is_refused_with_its_figures(
     assert f"of {len(TEXTS)} texts of odd texts; allowed: at least 99% equal" in str(refusal)
     assert Predictor.from_bundle(bundle).form == "onnx"
     assert sorted(path.name for path in (bundle / "onnx").iterdir()) == ["model.onnx"]
+
+
+@pytest.mark.parametrize(
+    ("equal", "chosen"),
+    [
+        ((0.996, 1.0, 1.0), 0.996),
+        ((0.992, 0.998, 1.0), 0.998),
+        ((0.994, 0.991, 0.993), 0.994),
+        ((0.97, 0.98, 0.992), 0.992),
+    ],
+)
+def test_a_slower_int8_graph_is_taken_where_the_fastest_is_not_near_and_it_is_nearer(
+    equal: tuple[float, ...], chosen: float, bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = iter(equal)
+    monkeypatch.setattr(
+        "textmill.packaging.labels_apart", lambda *_: Agreement(1000, next(found), 0.1)
+    )
+    packaged = package(bundle, Examples(TEXTS, None, "", "odd texts"), ["int8"])
+    assert packaged.refusals == ()
+    assert packaged.bundle.info.forms["int8"].figures["equal_labels"] == chosen
+    kinds = {node.op_type for node in onnx.load(bundle / "onnx/model.int8.onnx").graph.node}
+    assert ("QEmbedLayerNormalization" in kinds) == (chosen == equal[0])
 
 
 def test_a_form_in_bfloat16_with_other_labels_is_refused_and_the_others_are_kept(

@@ -125,15 +125,16 @@ def test_weights_that_are_used_elsewhere_too_stay_as_they_are(tmp_path: Path) ->
     np.testing.assert_array_equal(computed(tmp_path / "even.onnx", INPUT), computed(graph, INPUT))
 
 
-def test_the_careful_way_leaves_embeddings_and_the_first_product_behind_an_activation(
-    fused: tuple[Path, Batch], tmp_path: Path
+@pytest.mark.parametrize(("more", "in_float32"), [(False, 1), (True, 2)])
+def test_the_careful_way_leaves_embeddings_and_products_of_the_first_feed_forward_layer(
+    more: bool, in_float32: int, fused: tuple[Path, Batch], tmp_path: Path
 ) -> None:
     graph, batch = fused
     quantize(graph, tmp_path / "int8.onnx")
-    quantize_carefully(graph, tmp_path / "careful.onnx", [batch])
+    quantize_carefully(graph, tmp_path / "careful.onnx", [batch], more=more)
     before, after = kinds(tmp_path / "int8.onnx"), kinds(tmp_path / "careful.onnx")
     assert before.count("QEmbedLayerNormalization") == after.count("EmbedLayerNormalization") == 1
-    assert after.count("MatMulInteger") == before.count("MatMulInteger") - 1
+    assert after.count("MatMulInteger") == before.count("MatMulInteger") - in_float32
     assert after.count("QAttention") == before.count("QAttention") == 1
     np.testing.assert_allclose(
         computed(tmp_path / "careful.onnx", batch), computed(graph, batch), atol=0.5

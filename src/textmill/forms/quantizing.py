@@ -36,27 +36,33 @@ def quantize(source: Path, path: Path) -> None:
     _quantize(source, path)
 
 
-def quantize_carefully(source: Path, path: Path, batches: Iterable[Batch]) -> None:
-    """Makes a graph of 8-bit integers that loses less, and is a little slower.
+def quantize_carefully(
+    source: Path, path: Path, batches: Iterable[Batch], *, more: bool = False
+) -> None:
+    """Makes a graph of 8-bit integers that loses less, and is slower.
 
     An activation is quantized by the largest of its values, so that a few large channels leave few
     of the 256 steps to all others. What products of weights get from a normalisation is made even
     first: each channel is divided by a number, by which its weights are multiplied (SmoothQuant,
     Xiao et al., 2023, equations 3 and 4). In float32 stay the embeddings, which gain size and no
-    speed, and of the products with what an activation function gives the first third, whose errors
-    pass through the most layers.
+    speed, and some of the feed-forward layers' products, those of the first layers, because their
+    errors pass through the most others.
 
     Args:
         source: A graph in float32, fused.
         path: Where the quantized graph is written.
         batches: Texts as the network meets them, to see how large each channel becomes.
+        more: Whether both products of the first half of the layers stay in float32, and not just
+            the second ones of the first third.
     """
     import onnx
+    from onnxruntime.transformers.onnx_model import OnnxModel
 
     even = path.with_suffix(".even.onnx")
     smooth(source, even, batches)
-    behind = _behind_activations(onnx.load(even).graph)
-    kept = behind[: -(-len(behind) // 3)]
+    layers = _feed_forward_layers(OnnxModel(onnx.load(even)))
+    first = layers[: -(-len(layers) // (2 if more else 3))]
+    kept = [name for products in first for name in (products if more else products[-1:])]
     _quantize(even, path, op_types_to_quantize=list(_PRODUCTS), nodes_to_exclude=kept)
 
 
@@ -100,15 +106,15 @@ def _quantize(source: Path, path: Path, **choice: Any) -> None:  # noqa: ANN401
         )
 
 
-def _behind_activations(graph: Any) -> list[str]:  # noqa: ANN401
-    """The names of the products whose input is an activation function's output, in order."""
-    nodes = graph.node
-    activated = {name for node in nodes if "Gelu" in node.op_type for name in node.output}
-    return [
-        node.name
-        for node in nodes
-        if node.op_type == "MatMul" and not activated.isdisjoint(node.input)
-    ]
+def _feed_forward_layers(model: Any) -> list[list[str]]:  # noqa: ANN401
+    """The names of the products before and behind each activation function, in order."""
+    makers, users = model.output_name_to_node(), model.input_name_to_nodes()
+    layers = []
+    for node in model.nodes():
+        if "Gelu" in node.op_type:
+            around = [makers.get(node.input[0]), *users.get(node.output[0], [])]
+            layers.append([each.name for each in around if each and each.op_type == "MatMul"])
+    return layers
 
 
 def _normalised_products(model: Any) -> Mapping[str, Sequence[Any]]:  # noqa: ANN401
