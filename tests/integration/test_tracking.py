@@ -50,7 +50,8 @@ def lines(path: Path) -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def untracked(arguments: list[str]) -> Path:
-    return train(arguments, "tracking=none", "tracking.log_steps=4", "tracking.samples=5")
+    two = "trainer.max_epochs=2"
+    return train(arguments, two, "tracking=none", "tracking.log_steps=4", "tracking.samples=5")
 
 
 def test_there_is_a_record_every_few_steps_and_at_each_validation(untracked: Path) -> None:

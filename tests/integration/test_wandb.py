@@ -271,6 +271,7 @@ def command(tmp_path_factory: pytest.TempPathFactory, tiny_encoder: Path) -> lis
         f"model.path={tiny_encoder}",
         "trainer.batch_size=16",
         "trainer.checkpoint_steps=2",
+        "trainer.max_epochs=2",
         "optimizer.lr=0.01",
         "tracking.log_steps=2",
         "tracking.watch=parameters",
