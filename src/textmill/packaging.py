@@ -27,7 +27,7 @@ from textmill.errors import InputError, MachineError, TextmillError
 from textmill.forms.choosing import FormName
 from textmill.forms.exporting import export_graph, fuse, versions_of
 from textmill.forms.graph_form import graph_scorer
-from textmill.forms.quantizing import quantize, quantize_carefully
+from textmill.forms.quantizing import quantize, quantize_carefully, smooth
 from textmill.labels import Labels
 from textmill.parity import (
     LARGEST_DROP,
@@ -217,12 +217,15 @@ def _nearest(
 
 def _int8(work: _Work, graph: Path, texts: Texts) -> Iterator[Path]:
     """The graph with everything in 8-bit integers, then two that lose less and less."""
-    whole, careful, slow = (work.folder / f"int8-{number}.onnx" for number in range(3))
+    whole, careful, slow, even = (
+        work.folder / f"{name}.onnx" for name in ("whole", "careful", "slow", "even")
+    )
     quantize(graph, whole)
     yield whole
-    quantize_carefully(graph, careful, _batches(work.original, texts))
+    smooth(graph, even, _batches(work.original, texts))
+    quantize_carefully(even, careful)
     yield careful
-    quantize_carefully(graph, slow, _batches(work.original, texts), more=True)
+    quantize_carefully(even, slow, more=True)
     yield slow
 
 

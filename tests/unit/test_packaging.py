@@ -163,7 +163,7 @@ def test_pairs_and_several_labels(kind: str, tiny_encoder: Path, tmp_path: Path)
 def test_a_ruined_int8_form_is_refused_with_its_figures(
     bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def ruined(source: Path, path: Path, *_batches: object, **_more: object) -> None:
+    def ruined(source: Path, path: Path, **_more: object) -> None:
         quantize(source, path)
         model = onnx.load(path)
         for weights in model.graph.initializer:

@@ -36,45 +36,39 @@ def quantize(source: Path, path: Path) -> None:
     _quantize(source, path)
 
 
-def quantize_carefully(
-    source: Path, path: Path, batches: Iterable[Batch], *, more: bool = False
-) -> None:
+def quantize_carefully(source: Path, path: Path, *, more: bool = False) -> None:
     """Makes a graph of 8-bit integers that loses less, and is slower.
 
-    An activation is quantized by the largest of its values, so that a few large channels leave few
-    of the 256 steps to all others. What products of weights get from a normalisation is made even
-    first: each channel is divided by a number, by which its weights are multiplied (SmoothQuant,
-    Xiao et al., 2023, equations 3 and 4). In float32 stay the embeddings, which gain size and no
-    speed, and some of the feed-forward layers' products, those of the first layers, because their
-    errors pass through the most others.
+    In float32 stay the embeddings, which gain size and no speed, and some of the feed-forward
+    layers' products, those of the first layers, because their errors pass through the most others.
 
     Args:
-        source: A graph in float32, fused.
+        source: A graph in float32, fused, its channels made even by `smooth`.
         path: Where the quantized graph is written.
-        batches: Texts as the network meets them, to see how large each channel becomes.
         more: Whether both products of the first half of the layers stay in float32, and not just
             the second ones of the first third.
     """
     import onnx
     from onnxruntime.transformers.onnx_model import OnnxModel
 
-    even = path.with_suffix(".even.onnx")
-    smooth(source, even, batches)
-    layers = _feed_forward_layers(OnnxModel(onnx.load(even)))
+    layers = _feed_forward_layers(OnnxModel(onnx.load(source)))
     first = layers[: -(-len(layers) // (2 if more else 3))]
     kept = [name for products in first for name in (products if more else products[-1:])]
-    _quantize(even, path, op_types_to_quantize=list(_PRODUCTS), nodes_to_exclude=kept)
+    _quantize(source, path, op_types_to_quantize=list(_PRODUCTS), nodes_to_exclude=kept)
 
 
 def smooth(source: Path, path: Path, batches: Iterable[Batch]) -> None:
     """Makes the channels even that products of weights get from a normalisation.
 
-    What the graph computes stays the same, up to rounding.
+    An activation is quantized by the largest of its values, so that a few large channels leave few
+    of the 256 steps to all others. So each channel is divided by a number, by which its weights are
+    multiplied (SmoothQuant, Xiao et al., 2023, equations 3 and 4). What the graph computes stays
+    the same, up to rounding.
 
     Args:
-        source: A graph in float32.
+        source: A graph in float32, fused.
         path: Where the other one is written.
-        batches: Texts as the network meets them.
+        batches: Texts as the network meets them, to see how large each channel becomes.
     """
     import onnx
     from onnxruntime.transformers.onnx_model import OnnxModel
