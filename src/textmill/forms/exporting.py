@@ -17,6 +17,7 @@ from torch import nn
 from textmill.encoding import Padding
 from textmill.environment import processor_has_bfloat16
 from textmill.errors import InputError, MachineError, make_all
+from textmill.first_token import READ_FIRST_TOKEN
 from textmill.forms.choosing import RUNTIMES, FormName
 from textmill.installed import require_installed
 from textmill.quiet import quiet_transformers
@@ -125,10 +126,23 @@ class _Logits(nn.Module):
         super().__init__()
         self.network: Any = network
         self.names = names
+        self.takes_added_mask = network.config.model_type in READ_FIRST_TOKEN
 
     def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
-        logits: torch.Tensor = self.network(**dict(zip(self.names, inputs, strict=True))).logits
+        batch = dict(zip(self.names, inputs, strict=True))
+        if self.takes_added_mask:
+            batch["attention_mask"] = _added_mask(batch["attention_mask"])
+        logits: torch.Tensor = self.network(**batch).logits
         return logits
+
+
+def _added_mask(attention_mask: torch.Tensor) -> torch.Tensor:
+    """What is added to attention's scores, ``[batch, 1, 1, seq]``, in the shape that `fuse` knows.
+
+    It takes a quarter of the nodes that transformers' own function leaves in a graph.
+    """
+    hidden = 1.0 - attention_mask[:, None, None, :].expand(-1, -1, -1, -1).to(torch.float32)
+    return hidden.masked_fill(hidden.to(torch.bool), torch.finfo(torch.float32).min)
 
 
 def _example(
