@@ -27,7 +27,8 @@ from textmill.errors import InputError, MachineError, TextmillError
 from textmill.forms.choosing import FormName
 from textmill.forms.exporting import export_graph, fuse, versions_of
 from textmill.forms.graph_form import graph_scorer
-from textmill.forms.quantizing import quantize, quantize_carefully, smooth
+from textmill.forms.quantizing import quantize, quantize_in_blocks
+from textmill.forms.smoothing import smooth
 from textmill.labels import Labels
 from textmill.parity import (
     LARGEST_DROP,
@@ -217,16 +218,16 @@ def _nearest(
 
 def _int8(work: _Work, graph: Path, texts: Texts) -> Iterator[Path]:
     """The graph with everything in 8-bit integers, then two that lose less and less."""
-    whole, careful, slow, even = (
-        work.folder / f"{name}.onnx" for name in ("whole", "careful", "slow", "even")
+    whole, blocks, more, even = (
+        work.folder / f"{name}.onnx" for name in ("whole", "blocks", "more", "even")
     )
     quantize(graph, whole)
     yield whole
     smooth(graph, even, _batches(work.original, texts))
-    quantize_carefully(even, careful)
-    yield careful
-    quantize_carefully(even, slow, more=True)
-    yield slow
+    quantize_in_blocks(even, blocks)
+    yield blocks
+    quantize_in_blocks(even, more, attention=True)
+    yield more
 
 
 def _batches(scorer: Scorer, texts: Texts) -> Iterator[Batch]:

@@ -174,7 +174,7 @@ def test_a_ruined_int8_form_is_refused_with_its_figures(
         onnx.save(model, path)
 
     monkeypatch.setattr("textmill.packaging.quantize", ruined)
-    monkeypatch.setattr("textmill.packaging.quantize_carefully", ruined)
+    monkeypatch.setattr("textmill.packaging.quantize_in_blocks", ruined)
     (refusal,) = package(bundle, Examples(TEXTS, None, "", "odd texts"), ["int8"]).refusals
     assert isinstance(refusal, MachineError)
     assert f"of {len(TEXTS)} texts of odd texts; allowed: at least 99% equal" in str(refusal)

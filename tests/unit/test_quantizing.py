@@ -1,43 +1,28 @@
-"""8-bit integers, and how little they lose where a few channels outgrow the others."""
+"""8-bit integers, and how little they lose with a scale for each few numbers."""
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import onnx
-import onnxruntime
 import pytest
-from onnx import helper, numpy_helper
+from onnx import helper
 
 from tests.bundles import make_bundle
+from tests.graphs import Values, computed, kinds, random, write_graph
 from tests.tiny import SENTENCES
 from textmill.bundle import load_network, read_bundle
 from textmill.encoding import pad_batch
 from textmill.forms.exporting import export_graph, fuse
-from textmill.forms.quantizing import quantize, quantize_carefully, smooth
+from textmill.forms.quantizing import quantize, quantize_in_blocks
+from textmill.forms.smoothing import smooth
 from textmill.scoring import Batch
 
-WIDTH = 16
-LARGE = 5
-
-
-@pytest.fixture
-def uneven(tmp_path: Path) -> Path:
-    """Two products of a normalisation that makes one channel a hundred times as large."""
-    gain = np.ones(WIDTH, np.float32)
-    gain[LARGE] = 100
-    return write_graph(
-        tmp_path / "uneven.onnx",
-        [
-            helper.make_node("LayerNormalization", ["input", "gain"], ["normal"], name="normalise"),
-            helper.make_node("MatMul", ["normal", "one"], ["left"], name="one product"),
-            helper.make_node("MatMul", ["normal", "two"], ["right"], name="another"),
-            helper.make_node("Add", ["left", "right"], ["output"], name="sum"),
-        ],
-        {"gain": gain, "one": random(WIDTH, WIDTH, seed=1), "two": random(WIDTH, WIDTH, seed=2)},
-    )
+# Not a multiple of the numbers in a block.
+WIDTH = 72
+LAYER = ("before", "behind")
 
 
 @pytest.fixture(scope="module")
@@ -53,90 +38,85 @@ def fused(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple
     return folder / "fused.onnx", batch
 
 
-def write_graph(
-    path: Path, nodes: list[onnx.NodeProto], weights: dict[str, npt.NDArray[np.float32]]
-) -> Path:
-    entry, end = (
-        helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [None, WIDTH])
-        for name in ("input", "output")
-    )
-    constants = [numpy_helper.from_array(values, name) for name, values in weights.items()]
-    graph = helper.make_graph(nodes, "graph", [entry], [end], constants)
-    opset = helper.make_opsetid("", 17)
-    onnx.save(helper.make_model(graph, opset_imports=[opset], ir_version=10), path)
-    return path
+def write_layer(path: Path, before: Values, behind: Values) -> Path:
+    """A feed-forward layer with its two matrices of weights."""
+    nodes = [
+        helper.make_node("MatMul", ["input", "before"], ["inner"], name="one product"),
+        helper.make_node("Gelu", ["inner"], ["active"], name="gelu", domain="com.microsoft"),
+        helper.make_node("MatMul", ["active", "behind"], ["output"], name="another"),
+    ]
+    return write_graph(path, nodes, dict(zip(LAYER, (before, behind), strict=True)))
 
 
-def random(*shape: int, seed: int) -> npt.NDArray[np.float32]:
-    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+def lost(graph: Path, quantized: Path, values: Values) -> float:
+    """The error to the size of what is computed."""
+    expected = computed(graph, {"input": values})
+    error = computed(quantized, {"input": values}) - expected
+    return float(np.abs(error).mean() / np.abs(expected).mean())
 
 
-def computed(graph: Path, inputs: Batch) -> npt.NDArray[np.float32]:
-    (found,) = onnxruntime.InferenceSession(graph).run(None, dict(inputs))
-    return np.asarray(found)
-
-
-def kinds(graph: Path) -> list[str]:
-    return [node.op_type for node in onnx.load(graph).graph.node]
-
-
-INPUT: Batch = {"input": random(64, WIDTH, seed=3)}  # type: ignore[dict-item]
-
-
-def test_making_channels_even_changes_nothing_in_float32(uneven: Path, tmp_path: Path) -> None:
-    smooth(uneven, tmp_path / "even.onnx", [INPUT])
-    found, expected = computed(tmp_path / "even.onnx", INPUT), computed(uneven, INPUT)
-    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-3)
-    assert kinds(tmp_path / "even.onnx").count("Mul") == 1, "products of one value share it"
-
-
-def test_where_one_channel_outgrows_the_others_even_ones_lose_less(
-    uneven: Path, tmp_path: Path
-) -> None:
-    smooth(uneven, tmp_path / "even.onnx", [INPUT])
-    lost = []
-    for graph in (uneven, tmp_path / "even.onnx"):
-        quantize(graph, tmp_path / "int8.onnx")
-        assert kinds(tmp_path / "int8.onnx").count("MatMulInteger") == 2
-        error = computed(tmp_path / "int8.onnx", INPUT) - computed(uneven, INPUT)
-        lost.append(np.abs(error).mean())
-    assert lost[1] < lost[0] / 3
-
-
-def test_the_largest_values_of_all_batches_count(uneven: Path, tmp_path: Path) -> None:
-    halves = [{"input": INPUT["input"][:32]}, {"input": INPUT["input"][32:]}]
-    smooth(uneven, tmp_path / "halves.onnx", halves)
-    smooth(uneven, tmp_path / "whole.onnx", [INPUT])
-    assert (tmp_path / "halves.onnx").read_bytes() == (tmp_path / "whole.onnx").read_bytes()
-
-
-def test_weights_that_are_used_elsewhere_too_stay_as_they_are(tmp_path: Path) -> None:
-    graph = write_graph(
-        tmp_path / "shared.onnx",
-        [
-            helper.make_node("LayerNormalization", ["input", "gain"], ["normal"], name="normalise"),
-            helper.make_node("MatMul", ["normal", "one"], ["left"], name="one product"),
-            helper.make_node("MatMul", ["input", "one"], ["right"], name="another"),
-            helper.make_node("Add", ["left", "right"], ["output"], name="sum"),
-        ],
-        {"gain": np.ones(WIDTH, np.float32), "one": random(WIDTH, WIDTH, seed=1)},
-    )
-    smooth(graph, tmp_path / "even.onnx", [INPUT])
-    np.testing.assert_array_equal(computed(tmp_path / "even.onnx", INPUT), computed(graph, INPUT))
-
-
-@pytest.mark.parametrize(("more", "in_float32"), [(False, 1), (True, 2)])
-def test_the_careful_way_leaves_embeddings_and_products_of_the_first_feed_forward_layer(
-    more: bool, in_float32: int, fused: tuple[Path, Batch], tmp_path: Path
+@pytest.mark.parametrize(
+    ("attention", "in_blocks", "attending"),
+    [(False, 7, "QAttention"), (True, 8, "MultiHeadAttention")],
+)
+def test_all_but_the_last_feed_forward_layers_is_in_blocks_and_embeddings_are_in_float32(
+    attention: bool, in_blocks: int, attending: str, fused: tuple[Path, Batch], tmp_path: Path
 ) -> None:
     graph, batch = fused
-    quantize(graph, tmp_path / "int8.onnx")
     smooth(graph, tmp_path / "even.onnx", [batch])
-    quantize_carefully(tmp_path / "even.onnx", tmp_path / "careful.onnx", more=more)
-    before, after = kinds(tmp_path / "int8.onnx"), kinds(tmp_path / "careful.onnx")
-    assert before.count("QEmbedLayerNormalization") == after.count("EmbedLayerNormalization") == 1
-    assert after.count("MatMulInteger") == before.count("MatMulInteger") - in_float32
-    assert after.count("QAttention") == before.count("QAttention") == 1
+    quantize_in_blocks(tmp_path / "even.onnx", tmp_path / "blocks.onnx", attention=attention)
+    found = kinds(tmp_path / "blocks.onnx")
+    assert found.count("MatMulNBits") == in_blocks
+    assert found.count("EmbedLayerNormalization") == 1
+    assert found.count(attending) == 1
+    assert "MatMulInteger" in found, "what loses little is quantized as a whole"
     np.testing.assert_allclose(
-        computed(tmp_path / "careful.onnx", batch), computed(graph, batch), atol=0.5
+        computed(tmp_path / "blocks.onnx", batch), computed(graph, batch), atol=0.3
     )
+
+
+def test_where_some_numbers_outgrow_others_blocks_lose_less(tmp_path: Path) -> None:
+    values, sizes = random(64, WIDTH, seed=1), np.ones(WIDTH, np.float32)
+    sizes[:32] = 100
+    graph = write_layer(
+        tmp_path / "layer.onnx",
+        # All numbers count the same in the products.
+        random(WIDTH, WIDTH, seed=2) / sizes[:, np.newaxis],
+        random(WIDTH, WIDTH, seed=3),
+    )
+    quantize(graph, tmp_path / "whole.onnx")
+    quantize_in_blocks(graph, tmp_path / "blocks.onnx")
+    assert kinds(tmp_path / "blocks.onnx") == ["MatMulNBits", "Gelu", "MatMulNBits"]
+    blocks = lost(graph, tmp_path / "blocks.onnx", values * sizes)
+    assert blocks < 0.02
+    assert blocks < lost(graph, tmp_path / "whole.onnx", values * sizes) / 10
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_sums_of_the_largest_numbers_do_not_overflow(sign: int, tmp_path: Path) -> None:
+    largest = np.ones((WIDTH, WIDTH), np.float32)
+    graph = write_layer(tmp_path / "layer.onnx", largest, sign * largest)
+    quantize_in_blocks(graph, tmp_path / "blocks.onnx")
+    assert lost(graph, tmp_path / "blocks.onnx", largest) < 0.001
+
+
+def test_weights_that_layers_share_are_kept_once(tmp_path: Path) -> None:
+    values = ["input", "one", "two", "output"]
+    nodes = []
+    for states, output in pairwise(values):
+        inner, active = f"{output}_inner", f"{output}_active"
+        nodes += [
+            helper.make_node("MatMul", [states, "before"], [inner], name=inner),
+            helper.make_node("Gelu", [inner], [active], name=active, domain="com.microsoft"),
+            helper.make_node("MatMul", [active, "behind"], [output], name=output),
+        ]
+    weights = {name: random(WIDTH, WIDTH, seed=seed) for seed, name in enumerate(LAYER)}
+    graph = write_graph(tmp_path / "layers.onnx", nodes, weights)
+    quantize_in_blocks(graph, tmp_path / "blocks.onnx")
+    kept = [values.name for values in onnx.load(tmp_path / "blocks.onnx").graph.initializer]
+    assert sorted(name for name in kept if name.endswith("_blocks")) == [
+        "before_blocks",
+        "behind_blocks",
+    ]
+    assert not set(LAYER).intersection(kept), "nothing is left of them in float32"
+    assert lost(graph, tmp_path / "blocks.onnx", random(64, WIDTH, seed=3)) < 0.1

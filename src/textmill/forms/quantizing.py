@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from textmill.forms.exporting import quiet_exporters
-from textmill.scoring import Batch
 
-_NORMALISATIONS = ("LayerNormalization", "SkipLayerNormalization", "EmbedLayerNormalization")
-_PRODUCTS = ("MatMul", "Attention")
+if TYPE_CHECKING:
+    from onnx import ModelProto
 
-# How much of a channel's size goes over to the weights: 0 is none of it, 1 is all.
-_STRENGTH = 0.7
+# How many numbers share a scale where they are quantized in blocks.
+_BLOCK = 32
+_LARGEST = 127
 _TINY = 1e-5
+# ONNX Runtime's number for products of 8-bit integers; else weights would be made floats again.
+_INT8_PRODUCTS = 4
 
-_Channels = npt.NDArray[np.float32]
+_Weights = npt.NDArray[np.float32]
 
 
 def quantize(source: Path, path: Path) -> None:
@@ -36,54 +37,38 @@ def quantize(source: Path, path: Path) -> None:
     _quantize(source, path)
 
 
-def quantize_carefully(source: Path, path: Path, *, more: bool = False) -> None:
+def quantize_in_blocks(source: Path, path: Path, *, attention: bool = False) -> None:
     """Makes a graph of 8-bit integers that loses less, and is slower.
 
-    In float32 stay the embeddings, which gain size and no speed, and some of the feed-forward
-    layers' products, those of the first layers, because their errors pass through the most others.
+    Each 32 numbers of weights and of activations have a scale of their own. Such products use all 8
+    bits, and don't overflow. For long rows of texts they are slower than those of whole matrices,
+    which the feed-forward layers of the second half keep: their errors pass through the fewest
+    others. The embeddings, which gain size and no speed, stay in float32.
 
     Args:
         source: A graph in float32, fused, its channels made even by `smooth`.
         path: Where the quantized graph is written.
-        more: Whether both products of the first half of the layers stay in float32, and not just
-            the second ones of the first third.
-    """
-    import onnx
-    from onnxruntime.transformers.onnx_model import OnnxModel
-
-    layers = _feed_forward_layers(OnnxModel(onnx.load(source)))
-    first = layers[: -(-len(layers) // (2 if more else 3))]
-    kept = [name for products in first for name in (products if more else products[-1:])]
-    _quantize(source, path, op_types_to_quantize=list(_PRODUCTS), nodes_to_exclude=kept)
-
-
-def smooth(source: Path, path: Path, batches: Iterable[Batch]) -> None:
-    """Makes the channels even that products of weights get from a normalisation.
-
-    An activation is quantized by the largest of its values, so that a few large channels leave few
-    of the 256 steps to all others. So each channel is divided by a number, by which its weights are
-    multiplied (SmoothQuant, Xiao et al., 2023, equations 3 and 4). What the graph computes stays
-    the same, up to rounding.
-
-    Args:
-        source: A graph in float32, fused.
-        path: Where the other one is written.
-        batches: Texts as the network meets them, to see how large each channel becomes.
+        attention: Whether the products for queries, keys and values of the first half have such
+            scales, too. That takes them out of the nodes that attend.
     """
     import onnx
     from onnxruntime.transformers.onnx_model import OnnxModel
 
     model = OnnxModel(onnx.load(source))
-    products = _normalised_products(model)
-    peaks = _peaks(source, list(products), batches) if products else {}
-    for value, users in products.items():
-        _make_even(model, value, users, peaks[value])
+    layers = _feed_forward_layers(model)
+    late = {node.name for products in layers[_half(layers) :] for node in products}
+    if attention:
+        _separate_attention(model)
+    for node in _products(model):
+        if node.name not in late:
+            _put_in_blocks(model, node)
+    model.prune_graph()
     with quiet_exporters():
         model.topological_sort()
-        model.save_model_to_file(str(path))
+    _quantize(model.model, path, op_types_to_quantize=["MatMul", "Attention"])
 
 
-def _quantize(source: Path, path: Path, **choice: Any) -> None:  # noqa: ANN401
+def _quantize(source: Path | ModelProto, path: Path, **choice: Any) -> None:  # noqa: ANN401
     import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
@@ -100,68 +85,104 @@ def _quantize(source: Path, path: Path, **choice: Any) -> None:  # noqa: ANN401
         )
 
 
-def _feed_forward_layers(model: Any) -> list[list[str]]:  # noqa: ANN401
-    """The names of the products before and behind each activation function, in order."""
+def _products(model: Any) -> list[Any]:  # noqa: ANN401
+    """The products with matrices of weights."""
+    nodes = [node for node in model.nodes() if node.op_type == "MatMul"]
+    weights = [model.get_initializer(node.input[1]) for node in nodes]
+    return [
+        node
+        for node, values in zip(nodes, weights, strict=True)
+        if values is not None and len(values.dims) == 2
+    ]
+
+
+def _feed_forward_layers(model: Any) -> list[list[Any]]:  # noqa: ANN401
+    """The products before and behind each activation function, in order."""
+    products = _products(model)
     makers, users = model.output_name_to_node(), model.input_name_to_nodes()
     layers = []
     for node in model.nodes():
         if "Gelu" in node.op_type:
             around = [makers.get(node.input[0]), *users.get(node.output[0], [])]
-            layers.append([each.name for each in around if each and each.op_type == "MatMul"])
+            layers.append([each for each in around if each in products])
     return layers
 
 
-def _normalised_products(model: Any) -> Mapping[str, Sequence[Any]]:  # noqa: ANN401
-    """By each normalisation's output, its products with matrices that no other node uses."""
-    normalised = {node.output[0] for node in model.nodes() if node.op_type in _NORMALISATIONS}
-    uses = model.input_name_to_nodes()
-    products: defaultdict[str, list[Any]] = defaultdict(list)
-    for node in model.nodes():
-        if node.op_type not in _PRODUCTS or node.input[0] not in normalised:
+def _half(layers: Sequence[object]) -> int:
+    return -(-len(layers) // 2)
+
+
+def _separate_attention(model: Any) -> None:  # noqa: ANN401
+    """Takes the products for queries, keys and values out of the first half of attention."""
+    from onnx import helper
+
+    nodes = model.get_nodes_by_op_type("Attention")
+    for node in nodes[: _half(nodes)]:
+        attributes = {each.name: helper.get_attribute_value(each) for each in node.attribute}
+        past_or_bias = any(node.input[4:])
+        if past_or_bias or "qkv_hidden_sizes" in attributes:
             continue
-        weights = model.get_initializer(node.input[1])
-        if weights is not None and len(weights.dims) == 2 and len(uses[weights.name]) == 1:
-            products[node.input[0]].append(node)
-    return products
+        states, weights, bias, *mask = node.input
+        names = [f"{node.name}_{part}" for part in ("product", "queries", "keys", "values")]
+        product, *parts = names
+        model.add_nodes(
+            [
+                helper.make_node("MatMul", [states, weights], [product], name=product),
+                helper.make_node("Split", [product], parts, name=f"{node.name}_split", axis=2),
+                helper.make_node(
+                    "MultiHeadAttention",
+                    [*parts, bias, *mask],
+                    node.output,
+                    name=f"{node.name}_attend",
+                    domain=node.domain,
+                    **attributes,
+                ),
+            ]
+        )
+        model.remove_node(node)
 
 
-def _peaks(source: Path, values: Sequence[str], batches: Iterable[Batch]) -> dict[str, _Channels]:
-    """The largest absolute value of each channel of some of a graph's values."""
-    import onnx
-    from onnxruntime import InferenceSession
-
-    model = onnx.load(source)
-    inputs = [entry.name for entry in model.graph.input]
-    for value in values:
-        watched = onnx.helper.make_tensor_value_info(value, onnx.TensorProto.FLOAT, None)
-        model.graph.output.append(watched)
-    session = InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    peaks: dict[str, _Channels] = {}
-    for batch in batches:
-        found = session.run(list(values), {name: batch[name] for name in inputs})
-        for value, activations in zip(values, found, strict=True):
-            peak = np.abs(activations).max(axis=tuple(range(activations.ndim - 1)))
-            peaks[value] = np.maximum(peaks.get(value, peak), peak)
-    return peaks
-
-
-def _make_even(
-    model: Any,  # noqa: ANN401
-    value: str,
-    products: Sequence[Any],
-    peak: _Channels,
-) -> None:
-    """Divides a value's channels before products, and multiplies the products' weights."""
+def _put_in_blocks(model: Any, node: Any) -> None:  # noqa: ANN401
+    """Puts the operator for weights in blocks in the place of a product."""
     from onnx import helper, numpy_helper
 
-    weights = [numpy_helper.to_array(model.get_initializer(node.input[1])) for node in products]
-    largest = np.max([np.abs(each).max(axis=1) for each in weights], axis=0)
-    scale = np.maximum(peak, _TINY) ** _STRENGTH / np.maximum(largest, _TINY) ** (1 - _STRENGTH)
-    divisor, even = f"{value}_divisor", f"{value}_even"
-    model.add_initializer(numpy_helper.from_array(np.float32(1) / scale, divisor))
-    model.add_node(helper.make_node("Mul", [value, divisor], [even], name=f"{value}_make_even"))
-    for node, each in zip(products, weights, strict=True):
-        name = node.input[1]
-        scaled = numpy_helper.from_array(each * scale[:, np.newaxis], name)
-        model.get_initializer(name).CopyFrom(scaled)
-        node.input[0] = even
+    states, name = node.input
+    weights = numpy_helper.to_array(model.get_initializer(name))
+    blocks, scales = f"{name}_blocks", f"{name}_scales"
+    if model.get_initializer(blocks) is None:
+        integers, sizes = _in_blocks(weights)
+        model.add_initializer(numpy_helper.from_array(integers, blocks))
+        model.add_initializer(numpy_helper.from_array(sizes, scales))
+    inputs, outputs = weights.shape
+    model.add_node(
+        helper.make_node(
+            "MatMulNBits",
+            [states, blocks, scales],
+            node.output,
+            name=node.name,
+            domain="com.microsoft",
+            K=inputs,
+            N=outputs,
+            bits=8,
+            block_size=_BLOCK,
+            accuracy_level=_INT8_PRODUCTS,
+        )
+    )
+    model.remove_node(node)
+
+
+def _in_blocks(weights: _Weights) -> tuple[npt.NDArray[np.uint8], _Weights]:
+    """Weights as ONNX Runtime's MatMulNBits wants them.
+
+    Args:
+        weights: ``[inputs, outputs]``.
+
+    Returns:
+        ``[outputs, blocks, 32]``, where 128 stands for zero, and scales, ``[outputs, blocks]``.
+    """
+    inputs, outputs = weights.shape
+    filled = np.pad(weights, ((0, -inputs % _BLOCK), (0, 0)))
+    blocks = filled.T.reshape(outputs, -1, _BLOCK)
+    scales = np.maximum(np.abs(blocks).max(axis=2), _TINY) / np.float32(_LARGEST)
+    integers = np.rint(blocks / scales[..., np.newaxis]) + (_LARGEST + 1)
+    return integers.astype(np.uint8), scales
