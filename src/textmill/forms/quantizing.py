@@ -55,8 +55,7 @@ def quantize_in_blocks(source: Path, path: Path, *, attention: bool = False) -> 
     from onnxruntime.transformers.onnx_model import OnnxModel
 
     model = OnnxModel(onnx.load(source))
-    layers = _feed_forward_layers(model)
-    late = {node.name for products in layers[_half(layers) :] for node in products}
+    late = _late_feed_forward(model)
     if attention:
         _separate_attention(model)
     for node in _products(model):
@@ -96,16 +95,13 @@ def _products(model: Any) -> list[Any]:  # noqa: ANN401
     ]
 
 
-def _feed_forward_layers(model: Any) -> list[list[Any]]:  # noqa: ANN401
-    """The products before and behind each activation function, in order."""
-    products = _products(model)
+def _late_feed_forward(model: Any) -> set[str]:  # noqa: ANN401
+    """The names of the products before and behind the second half of activation functions."""
     makers, users = model.output_name_to_node(), model.input_name_to_nodes()
-    layers = []
-    for node in model.nodes():
-        if "Gelu" in node.op_type:
-            around = [makers.get(node.input[0]), *users.get(node.output[0], [])]
-            layers.append([each for each in around if each in products])
-    return layers
+    activations = [node for node in model.nodes() if "Gelu" in node.op_type]
+    late = activations[_half(activations) :]
+    before = [makers[node.input[0]].name for node in late if node.input[0] in makers]
+    return {*before, *(user.name for node in late for user in users.get(node.output[0], []))}
 
 
 def _half(layers: Sequence[object]) -> int:
