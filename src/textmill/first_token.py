@@ -14,6 +14,12 @@ if TYPE_CHECKING:
 READ_FIRST_TOKEN = frozenset({"bert", "camembert", "electra", "roberta", "xlm-roberta"})
 
 
+def reads_first_token(network: PreTrainedModel) -> bool:
+    """Whether a network is an encoder like BERT, whose head reads the first token alone."""
+    config = network.config
+    return config.model_type in READ_FIRST_TOKEN and not config.is_decoder
+
+
 def compute_first_token_only(network: PreTrainedModel) -> None:
     """Spares the last layer what the classification head does not read.
 
@@ -22,7 +28,7 @@ def compute_first_token_only(network: PreTrainedModel) -> None:
     token alone: of a network of six layers, 14% is spared, forward and backward.
     ``last_hidden_state`` then has one token. Other architectures stay as they are.
     """
-    if network.config.model_type not in READ_FIRST_TOKEN or network.config.is_decoder:
+    if not reads_first_token(network):
         return
     base: Any = network.base_model
     last = base.encoder.layer[-1]

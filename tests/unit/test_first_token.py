@@ -10,36 +10,20 @@ import pytest
 import torch
 from torch import Tensor
 from transformers import (
-    AutoConfig,
     AutoModelForSequenceClassification,
     DistilBertConfig,
     DistilBertForSequenceClassification,
     PreTrainedModel,
 )
 
+from tests.tiny import random_classifier
 from textmill.first_token import READ_FIRST_TOKEN, compute_first_token_only
 
 
 @pytest.fixture(params=sorted(READ_FIRST_TOKEN))
 def whole(request: pytest.FixtureRequest) -> PreTrainedModel:
     """A random network of each architecture, without dropout."""
-    torch.manual_seed(0)
-    config = AutoConfig.for_model(
-        request.param,
-        vocab_size=50,
-        hidden_size=32,
-        embedding_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        intermediate_size=64,
-        max_position_embeddings=40,
-        hidden_dropout_prob=0.0,
-        attention_probs_dropout_prob=0.0,
-        num_labels=3,
-    )
-    make: Any = AutoModelForSequenceClassification.from_config
-    network: PreTrainedModel = make(config)
-    return network
+    return random_classifier(request.param)
 
 
 def first_only(network: PreTrainedModel) -> PreTrainedModel:

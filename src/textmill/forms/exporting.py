@@ -17,7 +17,7 @@ from torch import nn
 from textmill.encoding import Padding
 from textmill.environment import processor_has_bfloat16
 from textmill.errors import InputError, MachineError, make_all
-from textmill.first_token import READ_FIRST_TOKEN
+from textmill.first_token import reads_first_token
 from textmill.forms.choosing import RUNTIMES, FormName
 from textmill.installed import require_installed
 from textmill.quiet import quiet_transformers
@@ -126,7 +126,7 @@ class _Logits(nn.Module):
         super().__init__()
         self.network: Any = network
         self.names = names
-        self.takes_added_mask = network.config.model_type in READ_FIRST_TOKEN
+        self.takes_added_mask = reads_first_token(network)
 
     def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
         batch = dict(zip(self.names, inputs, strict=True))
