@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -43,7 +44,7 @@ from textmill.parity import (
 )
 from textmill.runs import Run
 from textmill.safe_write import machine_faults
-from textmill.scoring import Batch, Scorer, Texts
+from textmill.scoring import Batch, Scorer, Scores, Texts
 from textmill.tracking.prediction_columns import label_ids, texts_of
 
 FILES: dict[FormName, str] = {
@@ -75,7 +76,7 @@ class Packaged:
     refusals: tuple[TextmillError, ...]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class _Work:
     """What the making of all forms has in common.
 
@@ -84,12 +85,19 @@ class _Work:
         original: Its model in torch.
         padding: How its texts are padded.
         folder: Where files are made.
+        examples: What the coarser forms are judged by.
     """
 
     bundle: Bundle
     original: Scorer
     padding: Padding
     folder: Path
+    examples: Examples
+
+    @cached_property
+    def expected(self) -> Scores:
+        """The original's probabilities of the examples."""
+        return self.original.probabilities(self.examples.texts)
 
     def scorer(self, form: FormName, path: Path) -> Scorer:
         """Scores with a graph as the bundle will."""
@@ -121,7 +129,7 @@ def package(path: str | Path, examples: Examples, coarse: Sequence[FormName] = (
     bundle = read_bundle(path)
     original = bundle.scorer()
     with _beside(bundle) as folder:
-        work = _Work(bundle, original, original.padding, folder)
+        work = _Work(bundle, original, original.padding, folder, examples)
         graph, parity = _float32(work)
         made: dict[FormName, tuple[Path, FormRecord]] = {
             "onnx": _record(graph, "onnx", _figures(parity))
@@ -130,7 +138,7 @@ def package(path: str | Path, examples: Examples, coarse: Sequence[FormName] = (
         refusals = []
         for form in dict.fromkeys(coarse):
             try:
-                made[form], line = _coarser(work, form, graph, examples)
+                made[form], line = _coarser(work, form, graph)
                 told.append(line)
             except TextmillError as error:
                 refusals.append(error)
@@ -183,47 +191,43 @@ def _float32(work: _Work) -> tuple[Path, Parity]:
     )
 
 
-def _coarser(
-    work: _Work, form: FormName, graph: Path, examples: Examples
-) -> tuple[tuple[Path, FormRecord], str]:
+def _coarser(work: _Work, form: FormName, graph: Path) -> tuple[tuple[Path, FormRecord], str]:
     """A form that is judged by its labels, and a line that tells how it was.
 
     Raises:
         TextmillError: It can't be computed, or hasn't passed.
     """
-    agreement, path = _nearest(work, form, graph, examples)
+    agreement, path = _nearest(work, form, graph)
     if not agreement.holds:
-        raise _too_different(form, agreement, examples)
+        raise _too_different(form, agreement, work.examples)
     golden = read_golden(work.bundle)
     scores = work.scorer(form, path).probabilities(golden.texts)
     apart = float(np.abs(scores - golden.scores).max())
     record = _record(path, form, agreement.as_figures() | {"golden_difference": apart})
-    return record, f"form {form}: {agreement} of {examples.source}"
+    return record, f"form {form}: {agreement} of {work.examples.source}"
 
 
-def _nearest(
-    work: _Work, form: FormName, graph: Path, examples: Examples
-) -> tuple[Agreement, Path]:
+def _nearest(work: _Work, form: FormName, graph: Path) -> tuple[Agreement, Path]:
     """The first graph that is near the original, or else the nearest that passes."""
     info, labels = work.bundle.info, work.bundle.labels
     tried: list[tuple[Agreement, Path]] = []
-    for path in _TRIED[form](work, graph, examples.texts):
+    for path in _TRIED[form](work, graph):
         scorer = work.scorer(form, path)
-        agreement = labels_apart(work.original, scorer, examples, labels, info.thresholds)
+        agreement = labels_apart(work.expected, scorer, work.examples, labels, info.thresholds)
         tried.append((agreement, path))
         if agreement.is_near:
             break
     return max(tried, key=lambda one: (one[0].holds, one[0].equal))
 
 
-def _int8(work: _Work, graph: Path, texts: Texts) -> Iterator[Path]:
+def _int8(work: _Work, graph: Path) -> Iterator[Path]:
     """The graph with everything in 8-bit integers, then two that lose less and less."""
     whole, blocks, more, even = (
         work.folder / f"{name}.onnx" for name in ("whole", "blocks", "more", "even")
     )
     quantize(graph, whole)
     yield whole
-    smooth(graph, even, _batches(work.original, texts))
+    smooth(graph, even, _batches(work.original, work.examples.texts))
     quantize_in_blocks(even, blocks)
     yield blocks
     quantize_in_blocks(even, more, attention=True)
@@ -237,7 +241,7 @@ def _batches(scorer: Scorer, texts: Texts) -> Iterator[Batch]:
         yield pad_batch(encoded.input_ids, encoded.token_type_ids, scorer.padding)
 
 
-def _bf16(_work: _Work, graph: Path, _texts: Texts) -> Iterator[Path]:
+def _bf16(_work: _Work, graph: Path) -> Iterator[Path]:
     """The graph itself, which is computed in bfloat16."""
     yield graph
 

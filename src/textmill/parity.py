@@ -178,7 +178,7 @@ def scores_apart(original: Scorer, other: Scorer, *, pairs: bool) -> Parity:
 
 
 def labels_apart(
-    original: Scorer,
+    expected: Scores,
     other: Scorer,
     examples: Examples,
     labels: Labels,
@@ -187,14 +187,14 @@ def labels_apart(
     """Compares the labels that two forms give.
 
     Args:
-        original: The model.
+        expected: The model's probabilities of the examples.
         other: Another form of it.
         examples: What they label.
         labels: The label set.
         thresholds: The probability from which each label holds.
     """
     limits = None if thresholds is None else np.array(thresholds, dtype=np.float32)
-    scores = [scorer.probabilities(examples.texts) for scorer in (original, other)]
+    scores = [expected, other.probabilities(examples.texts)]
     decided = [decide(each, labels, limits) for each in scores]
     same = decided[0] == decided[1]
     equal = float((same.all(axis=1) if labels.multi_label else same).mean())

@@ -27,6 +27,7 @@ from textmill.forms.quantizing import quantize
 from textmill.packaging import examples_of, package
 from textmill.parity import ODD_TEXTS, Agreement, Examples
 from textmill.predictor import Predictor
+from textmill.scoring import Scorer, Scores, Texts
 from textmill.verification import verify
 
 TEXTS = [*SENTENCES, *ODD_TEXTS]
@@ -203,6 +204,22 @@ def test_a_slower_int8_graph_is_taken_where_the_fastest_is_not_near_and_it_is_ne
     assert packaged.bundle.info.forms["int8"].figures["equal_labels"] == chosen
     kinds = {node.op_type for node in onnx.load(bundle / "onnx/model.int8.onnx").graph.node}
     assert ("QEmbedLayerNormalization" in kinds) == (chosen == equal[0])
+
+
+def test_the_original_labels_the_examples_once_whatever_is_tried(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labelling: list[Scorer] = []
+    probabilities = Scorer.probabilities
+
+    def noted(scorer: Scorer, texts: Texts) -> Scores:
+        labelling.extend([scorer] if texts is TEXTS else [])
+        return probabilities(scorer, texts)
+
+    monkeypatch.setattr(Scorer, "probabilities", noted)
+    monkeypatch.setattr("textmill.parity.NEARLY_ALL", 2)
+    package(bundle, Examples(TEXTS, None, "", "odd texts"), ["int8"])
+    assert len(labelling) == len(set(labelling)) == 4, "the original, and three graphs"
 
 
 def test_a_form_in_bfloat16_with_other_labels_is_refused_and_the_others_are_kept(

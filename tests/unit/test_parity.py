@@ -144,7 +144,8 @@ def test_labels_are_compared_as_thresholds_decide(tiny_encoder: Path) -> None:
     scorer = torch_scorer(model, tokenizer, LengthPolicy(16), multi_label=False)
     targets = np.zeros(len(SENTENCES), dtype=np.int64)
     examples = Examples(SENTENCES, targets, "accuracy", "sentences")
-    all_bad = labels_apart(scorer, scorer, examples, SINGLE, [0.0, 1.0, 1.0])
+    expected = scorer.probabilities(SENTENCES)
+    all_bad = labels_apart(expected, scorer, examples, SINGLE, [0.0, 1.0, 1.0])
     assert (all_bad.equal, all_bad.before, all_bad.after) == (1.0, 1.0, 1.0)
 
 
