@@ -46,10 +46,9 @@ _FOUND = TypeAdapter(dict[str, Quality])
 def main() -> int:
     """Trains everything, and shows it data set by data set."""
     options = _options()
-    kept = Kept(options.output)
+    kept, rivals = Kept(options.output), _rivals(options.recipe, options.plain)
     for data in options.data:
         overrides = _overrides(data, options.cola)
-        rivals = _rivals(options.recipe, options.plain)
         found = measure(overrides, rivals, options.seeds, kept)
         Console().print(table(data, found))
     return 0

@@ -38,14 +38,19 @@ def fused(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple
     return folder / "fused.onnx", batch
 
 
-def write_layer(path: Path, before: Values, behind: Values) -> Path:
-    """A feed-forward layer with its two matrices of weights."""
-    nodes = [
-        helper.make_node("MatMul", ["input", "before"], ["inner"], name="one product"),
-        helper.make_node("Gelu", ["inner"], ["active"], name="gelu", domain="com.microsoft"),
-        helper.make_node("MatMul", ["active", "behind"], ["output"], name="another"),
+def layer(states: str, output: str) -> list[onnx.NodeProto]:
+    """The nodes of a feed-forward layer with its two matrices of weights."""
+    inner, active = f"{output}_inner", f"{output}_active"
+    return [
+        helper.make_node("MatMul", [states, "before"], [inner], name=inner),
+        helper.make_node("Gelu", [inner], [active], name=active, domain="com.microsoft"),
+        helper.make_node("MatMul", [active, "behind"], [output], name=output),
     ]
-    return write_graph(path, nodes, dict(zip(LAYER, (before, behind), strict=True)))
+
+
+def write_layer(path: Path, before: Values, behind: Values) -> Path:
+    weights = dict(zip(LAYER, (before, behind), strict=True))
+    return write_graph(path, layer("input", "output"), weights)
 
 
 def lost(graph: Path, quantized: Path, values: Values) -> float:
@@ -102,14 +107,7 @@ def test_sums_of_the_largest_numbers_do_not_overflow(sign: int, tmp_path: Path) 
 
 def test_weights_that_layers_share_are_kept_once(tmp_path: Path) -> None:
     values = ["input", "one", "two", "output"]
-    nodes = []
-    for states, output in pairwise(values):
-        inner, active = f"{output}_inner", f"{output}_active"
-        nodes += [
-            helper.make_node("MatMul", [states, "before"], [inner], name=inner),
-            helper.make_node("Gelu", [inner], [active], name=active, domain="com.microsoft"),
-            helper.make_node("MatMul", [active, "behind"], [output], name=output),
-        ]
+    nodes = [node for states, output in pairwise(values) for node in layer(states, output)]
     weights = {name: random(WIDTH, WIDTH, seed=seed) for seed, name in enumerate(LAYER)}
     graph = write_graph(tmp_path / "layers.onnx", nodes, weights)
     quantize_in_blocks(graph, tmp_path / "blocks.onnx")

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from textmill.forms.exporting import quiet_exporters
+from textmill.forms.products import PRODUCTS, products
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -58,13 +59,13 @@ def quantize_in_blocks(source: Path, path: Path, *, attention: bool = False) -> 
     late = _late_feed_forward(model)
     if attention:
         _separate_attention(model)
-    for node in _products(model):
+    for node in products(model, ["MatMul"]):
         if node.name not in late:
             _put_in_blocks(model, node)
     model.prune_graph()
     with quiet_exporters():
         model.topological_sort()
-    _quantize(model.model, path, op_types_to_quantize=["MatMul", "Attention"])
+    _quantize(model.model, path, op_types_to_quantize=list(PRODUCTS))
 
 
 def _quantize(source: Path | ModelProto, path: Path, **choice: Any) -> None:  # noqa: ANN401
@@ -82,17 +83,6 @@ def _quantize(source: Path | ModelProto, path: Path, **choice: Any) -> None:  # 
             extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},
             **choice,
         )
-
-
-def _products(model: Any) -> list[Any]:  # noqa: ANN401
-    """The products with matrices of weights."""
-    nodes = [node for node in model.nodes() if node.op_type == "MatMul"]
-    weights = [model.get_initializer(node.input[1]) for node in nodes]
-    return [
-        node
-        for node, values in zip(nodes, weights, strict=True)
-        if values is not None and len(values.dims) == 2
-    ]
 
 
 def _late_feed_forward(model: Any) -> set[str]:  # noqa: ANN401

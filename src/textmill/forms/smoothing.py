@@ -11,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from textmill.forms.exporting import quiet_exporters
+from textmill.forms.products import products
 from textmill.scoring import Batch
 
 _NORMALISATIONS = ("LayerNormalization", "SkipLayerNormalization", "EmbedLayerNormalization")
-_PRODUCTS = ("MatMul", "Attention")
 
 # How much of a channel's size goes over to the weights: 0 is none of it, 1 is all.
 _STRENGTH = 0.7
@@ -40,9 +40,9 @@ def smooth(source: Path, path: Path, batches: Iterable[Batch]) -> None:
     from onnxruntime.transformers.onnx_model import OnnxModel
 
     model = OnnxModel(onnx.load(source))
-    products = _normalised_products(model)
-    peaks = _peaks(source, list(products), batches) if products else {}
-    for value, users in products.items():
+    normalised = _normalised_products(model)
+    peaks = _peaks(source, list(normalised), batches) if normalised else {}
+    for value, users in normalised.items():
         _make_even(model, value, users, peaks[value])
     with quiet_exporters():
         model.topological_sort()
@@ -53,14 +53,11 @@ def _normalised_products(model: Any) -> Mapping[str, Sequence[Any]]:  # noqa: AN
     """By each normalisation's output, its products with matrices that no other node uses."""
     normalised = {node.output[0] for node in model.nodes() if node.op_type in _NORMALISATIONS}
     uses = model.input_name_to_nodes()
-    products: defaultdict[str, list[Any]] = defaultdict(list)
-    for node in model.nodes():
-        if node.op_type not in _PRODUCTS or node.input[0] not in normalised:
-            continue
-        weights = model.get_initializer(node.input[1])
-        if weights is not None and len(weights.dims) == 2 and len(uses[weights.name]) == 1:
-            products[node.input[0]].append(node)
-    return products
+    found: defaultdict[str, list[Any]] = defaultdict(list)
+    for node in products(model):
+        if node.input[0] in normalised and len(uses[node.input[1]]) == 1:
+            found[node.input[0]].append(node)
+    return found
 
 
 def _peaks(source: Path, values: Sequence[str], batches: Iterable[Batch]) -> dict[str, _Channels]:
@@ -86,19 +83,19 @@ def _peaks(source: Path, values: Sequence[str], batches: Iterable[Batch]) -> dic
 def _make_even(
     model: Any,  # noqa: ANN401
     value: str,
-    products: Sequence[Any],
+    users: Sequence[Any],
     peak: _Channels,
 ) -> None:
     """Divides a value's channels before products, and multiplies the products' weights."""
     from onnx import helper, numpy_helper
 
-    weights = [numpy_helper.to_array(model.get_initializer(node.input[1])) for node in products]
+    weights = [numpy_helper.to_array(model.get_initializer(node.input[1])) for node in users]
     largest = np.max([np.abs(each).max(axis=1) for each in weights], axis=0)
     scale = np.maximum(peak, _TINY) ** _STRENGTH / np.maximum(largest, _TINY) ** (1 - _STRENGTH)
     divisor, even = f"{value}_divisor", f"{value}_even"
     model.add_initializer(numpy_helper.from_array(np.float32(1) / scale, divisor))
     model.add_node(helper.make_node("Mul", [value, divisor], [even], name=f"{value}_make_even"))
-    for node, each in zip(products, weights, strict=True):
+    for node, each in zip(users, weights, strict=True):
         name = node.input[1]
         scaled = numpy_helper.from_array(each * scale[:, np.newaxis], name)
         model.get_initializer(name).CopyFrom(scaled)
